@@ -1,0 +1,1 @@
+"""Jobs and flows that join physics, learning and the stores; command line and campaigns."""

@@ -1,0 +1,1 @@
+"""Learning: from patterns to a classifier and its answers."""

@@ -1,0 +1,1 @@
+"""Documents and databases: what is kept, how it is found again, and where."""

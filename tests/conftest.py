@@ -1,0 +1,26 @@
+"""Fixtures every test may use: the reference material beside the checkout and a clean directory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of reference material (EMsoft output, constants, structures, real patterns)."""
+    folder = Path(os.environ.get("EBSDSG_SHARED", Path(__file__).parents[1].parent / "shared"))
+    if not folder.is_dir():
+        pytest.fail(f"reference material not found at {folder}; set EBSDSG_SHARED to its folder")
+    return folder
+
+
+@pytest.fixture
+def clean_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
