@@ -1,0 +1,131 @@
+"""Where things are and how much of the machine may be used: one settings object.
+
+Read from environment variables ``EBSDSG_*`` and from ``~/.ebsdsg.yaml`` (or the file that
+``EBSDSG_CONFIG_FILE`` names), in the manner of atomate2: environment first, then file, then the
+defaults below.  The data root works like ``.git``: the nearest ``.ebsdsg`` folder at or above the
+current directory, else a new one here.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+DATA_FOLDER = ".ebsdsg"
+
+
+class SettingsError(ValueError):
+    """The settings file or an ``EBSDSG_*`` variable is wrong; the message names the key."""
+
+
+def find_root(start: Path | None = None) -> Path:
+    """Nearest data folder at or above a directory, else the one that would be made there.
+
+    Parameters
+    ----------
+    start : directory to search from; the current one by default.
+
+    Returns
+    -------
+    Absolute path of the ``.ebsdsg`` folder; it need not exist yet.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / DATA_FOLDER).is_dir():
+            return folder / DATA_FOLDER
+    return here / DATA_FOLDER
+
+
+def _config_file() -> Path:
+    return Path(os.environ.get("EBSDSG_CONFIG_FILE", "~/.ebsdsg.yaml")).expanduser()
+
+
+class Settings(BaseSettings):
+    """Settings of one user on one machine."""
+
+    model_config = SettingsConfigDict(env_prefix="EBSDSG_", extra="forbid")
+
+    root: Path = Field(
+        default_factory=find_root,
+        description="Data root: database, master patterns, data sets, models, reports.",
+    )
+    mongo_uri: str | None = Field(
+        None,
+        description="MongoDB URI; without one the embedded database of the data root is used.",
+        repr=False,
+    )
+    database: str = Field("ebsdsg", description="Name of the database on the server.")
+    device: str = Field("cpu", description="Torch device of simulations and training.")
+    threads: int = Field(1, ge=1, description="CPU threads of one worker process.")
+    workers: int = Field(
+        default_factory=lambda: max(1, os.cpu_count() or 1),
+        ge=1,
+        description="Worker processes started by `ebsdsg run`.",
+    )
+    heartbeat: float = Field(
+        10.0, gt=0, description="Seconds between the signs of life of a running simulation."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "WARNING", description="Level of messages on the screen."
+    )
+
+    @field_validator("root")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order of the sources: arguments, environment, settings file."""
+        return (
+            init_settings,
+            env_settings,
+            YamlConfigSettingsSource(settings_cls, yaml_file=_config_file()),
+        )
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings of this process.
+
+    Parameters
+    ----------
+    **overrides : values that win over environment and file; ``None`` means not given.
+
+    Raises
+    ------
+    SettingsError
+        If a value is wrong or the settings file has an unknown key.
+    """
+    try:
+        return Settings(**{k: v for k, v in overrides.items() if v is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(Settings.model_fields)
+        raise SettingsError(
+            f"setting {where!r} (environment EBSDSG_{where.upper()} or {_config_file()}): "
+            f"{first['msg']}; known settings: {known}"
+        ) from None
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Settings of this process, read once."""
+    return load_settings()
