@@ -42,7 +42,7 @@ def atomic_number(symbol: str) -> int:
     numbers = _tables()[0]
     if symbol not in numbers:
         raise ElementError(
-            f"unknown element {symbol!r}: use a chemical symbol from H (1) to Cf (98), without charge"
+            f"unknown element {symbol!r}: use a symbol from H (1) to Cf (98), without charge"
         )
     return numbers[symbol]
 
