@@ -1,0 +1,83 @@
+"""The eight kinds of document, one MongoDB collection each.
+
+Each is a pydantic model that refuses unknown fields; ``to_mongo`` and ``from_mongo`` are the way to
+and from the database.
+"""
+
+from stores.documents.base import Document, DocumentError, FileReference, Part, short
+from stores.documents.campaign import CampaignDocument, Skipped
+from stores.documents.learning import (
+    ConfusionMatrix,
+    DatasetDocument,
+    LabelKind,
+    Member,
+    PhaseAccuracy,
+    PredictionDocument,
+    TrainingRunDocument,
+)
+from stores.documents.simulation import (
+    Attempt,
+    Claim,
+    EngineReference,
+    Failure,
+    MasterPatternDocument,
+    Owner,
+    RunDocument,
+    SimulationDocument,
+    simulation_key,
+)
+from stores.documents.structure import (
+    Relabel,
+    Source,
+    SpaceGroup,
+    StructureDocument,
+    ToleranceResult,
+    crystal_hash,
+    crystal_identity,
+)
+
+DOCUMENTS: tuple[type[Document], ...] = (
+    StructureDocument,
+    SimulationDocument,
+    RunDocument,
+    MasterPatternDocument,
+    DatasetDocument,
+    TrainingRunDocument,
+    PredictionDocument,
+    CampaignDocument,
+)
+"""All models, in the order of the work."""
+
+__all__ = [
+    "DOCUMENTS",
+    "Attempt",
+    "CampaignDocument",
+    "Claim",
+    "ConfusionMatrix",
+    "DatasetDocument",
+    "Document",
+    "DocumentError",
+    "EngineReference",
+    "Failure",
+    "FileReference",
+    "LabelKind",
+    "MasterPatternDocument",
+    "Member",
+    "Owner",
+    "Part",
+    "PhaseAccuracy",
+    "PredictionDocument",
+    "Relabel",
+    "RunDocument",
+    "SimulationDocument",
+    "Skipped",
+    "Source",
+    "SpaceGroup",
+    "StructureDocument",
+    "ToleranceResult",
+    "TrainingRunDocument",
+    "crystal_hash",
+    "crystal_identity",
+    "short",
+    "simulation_key",
+]

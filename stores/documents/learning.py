@@ -1,0 +1,196 @@
+"""Data sets, training runs and predictions."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Self
+from uuid import uuid4
+
+from pydantic import Field, model_validator
+
+from stores.documents.base import Document, FileReference, GroupNumber, Hash, Name, Part, Time
+from stores.documents.simulation import Failure
+from stores.identity import content_hash
+from stores.states import State, now
+
+LabelKind = Literal["true", "relabelled"]
+"""Which space group is learned: the structure's own or the one after disordering."""
+
+
+class Member(Part):
+    """What one phase contributes to a data set.
+
+    Attributes
+    ----------
+    simulation : key of the simulation whose master pattern was projected.
+    true, relabelled : labels.
+    fold : fold that the whole phase is in.
+    patterns : number of patterns.
+    """
+
+    simulation: Hash
+    material_id: Name
+    formula: Name
+    true: GroupNumber
+    relabelled: GroupNumber
+    fold: int = Field(ge=0)
+    patterns: int = Field(ge=1)
+
+
+class DatasetDocument(Document):
+    """A data set in a file; the key is the hash of its recipe.
+
+    Attributes
+    ----------
+    recipe : everything that determines the content.
+    labels : label kind that the folds and totals were balanced for.
+    folds : number of folds.
+    counts : patterns per class, keyed by group number as text, for ``true`` and ``relabelled``.
+    members : every phase with its fold.
+    leak_report : what the leak check found.
+    """
+
+    collection: ClassVar[str] = "datasets"
+
+    recipe: dict[str, Any]
+    labels: LabelKind
+    folds: int = Field(ge=1)
+    n_patterns: int = Field(ge=1)
+    counts: dict[LabelKind, dict[str, int]]
+    members: list[Member]
+    leak_report: dict[str, Any]
+    file: FileReference
+
+    @classmethod
+    def key_of(cls, recipe: dict[str, Any]) -> str:
+        """Key of the data set that a recipe makes."""
+        return content_hash(recipe)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.key != content_hash(self.recipe):
+            raise ValueError("key is not the hash of the recipe")
+        total = sum(member.patterns for member in self.members)
+        if total != self.n_patterns:
+            raise ValueError(f"members have {total} patterns, n_patterns is {self.n_patterns}")
+        folds: dict[str, int] = {}
+        for member in self.members:
+            if folds.setdefault(member.material_id, member.fold) != member.fold:
+                raise ValueError(f"{member.material_id} is in two folds")
+            if member.fold >= self.folds:
+                raise ValueError(f"{member.material_id} is in fold {member.fold} of {self.folds}")
+        return self
+
+    def _summary(self) -> dict[str, Any]:
+        return {
+            "labels": self.labels,
+            "phases": len({member.material_id for member in self.members}),
+            "patterns": self.n_patterns,
+            "folds": self.folds,
+        }
+
+
+class PhaseAccuracy(Part):
+    """How one phase was classified."""
+
+    material_id: Name
+    formula: Name
+    label: GroupNumber
+    n: int = Field(ge=1)
+    accuracy: float = Field(ge=0, le=1)
+    most_frequent: GroupNumber | None = None
+
+
+class ConfusionMatrix(Part):
+    """Counts with true classes as rows and predicted classes as columns."""
+
+    classes: list[GroupNumber]
+    counts: list[list[int]]
+
+    @model_validator(mode="after")
+    def _square(self) -> Self:
+        n = len(self.classes)
+        if len(self.counts) != n or any(len(row) != n for row in self.counts):
+            raise ValueError(f"counts must be {n} x {n}, as there are {n} classes")
+        return self
+
+
+class TrainingRunDocument(Document):
+    """One training of one classifier; the key is a uuid.
+
+    Attributes
+    ----------
+    config : the full configuration, with defaults.
+    seeds : random seeds by purpose.
+    dataset : key of the data set.
+    fold : fold held out, ``None`` when trained on all.
+    epochs : metrics of every finished epoch, in order.
+    checkpoint : what a resume and a prediction need.
+    confusion : confusion matrices by name, such as ``validation``.
+    accuracy : overall accuracy of the kept epoch on the held-out phases.
+    parent : key of the training run that this one continues or belongs to.
+    """
+
+    collection: ClassVar[str] = "training_runs"
+
+    key: Name = Field(default_factory=lambda: str(uuid4()))
+    config: dict[str, Any]
+    seeds: dict[str, int] = Field(default_factory=dict)
+    dataset: Hash
+    labels: LabelKind
+    fold: int | None = Field(default=None, ge=0)
+    state: State = State.WAITING
+    started: Time | None = None
+    finished: Time | None = None
+    heartbeat: Time = Field(default_factory=now)
+    epochs: list[dict[str, float]] = Field(default_factory=list)
+    checkpoint: FileReference | None = None
+    confusion: dict[str, ConfusionMatrix] = Field(default_factory=dict)
+    per_phase: list[PhaseAccuracy] = Field(default_factory=list)
+    accuracy: float | None = Field(default=None, ge=0, le=1)
+    weights: str = ""
+    cpu_seconds: float | None = Field(default=None, ge=0)
+    failure: Failure | None = None
+    parent: str | None = None
+
+    def _summary(self) -> dict[str, Any]:
+        return {
+            "labels": self.labels,
+            "fold": self.fold,
+            "state": self.state,
+            "epochs": len(self.epochs),
+            "accuracy": None if self.accuracy is None else f"{self.accuracy:.3f}",
+        }
+
+
+class PredictionDocument(Document):
+    """Answers of one training run on one set of patterns.
+
+    Attributes
+    ----------
+    training_run : key of the training run.
+    patterns : key of a data set, or the hash of the files that were given.
+    file : probabilities of every pattern.
+    summary : counts and mean probabilities per class.
+    """
+
+    collection: ClassVar[str] = "predictions"
+
+    training_run: Name
+    patterns: Hash
+    n_patterns: int = Field(ge=1)
+    file: FileReference
+    summary: dict[str, Any]
+
+    @classmethod
+    def key_of(cls, training_run: str, patterns: str) -> str:
+        """Key of the prediction of a training run on a set of patterns."""
+        return content_hash({"training_run": training_run, "patterns": patterns})
+
+    @model_validator(mode="after")
+    def _key_follows(self) -> Self:
+        if self.key != self.key_of(self.training_run, self.patterns):
+            raise ValueError("key is not the hash of training_run and patterns")
+        return self
+
+    def _summary(self) -> dict[str, Any]:
+        return {"training_run": self.training_run, "patterns": self.n_patterns}

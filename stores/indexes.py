@@ -1,0 +1,93 @@
+"""The indexes of every collection, by name.
+
+Every query in :mod:`stores.queries` and every write in :mod:`stores.runs` starts from the first
+field of one of these; a test holds them to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+INDEXES: dict[str, dict[str, list[tuple[str, int]]]] = {
+    "structures": {
+        "key_unique": [("key", 1)],
+        "crystal": [("crystal_hash", 1)],
+        "formula": [("formula", 1)],
+        "groups": [("space_group.number", 1), ("relabel.number", 1)],
+        "last_updated": [("last_updated", 1)],
+    },
+    "simulations": {
+        "key_unique": [("key", 1)],
+        "state_stage": [("state", 1), ("stage", 1)],
+        "material": [("material_id", 1)],
+        "groups": [("space_group", 1), ("state", 1)],
+        "last_updated": [("last_updated", 1)],
+    },
+    "runs": {
+        "key_unique": [("key", 1)],
+        "simulation": [("simulation", 1), ("attempt", 1)],
+        "material": [("material_id", 1)],
+        "state_heartbeat": [("state", 1), ("heartbeat", 1)],
+        "state_wall": [("state", 1), ("wall_seconds", -1)],
+        "failure": [("failure.code", 1)],
+        "host": [("owner.host", 1), ("started", -1)],
+    },
+    "master_patterns": {
+        "key_unique": [("key", 1)],
+        "material": [("material_id", 1)],
+        "file": [("file.sha256", 1)],
+    },
+    "datasets": {
+        "key_unique": [("key", 1)],
+        "member": [("members.material_id", 1)],
+    },
+    "training_runs": {
+        "key_unique": [("key", 1)],
+        "dataset": [("dataset", 1), ("labels", 1)],
+        "state": [("state", 1), ("accuracy", -1)],
+        "parent": [("parent", 1)],
+        "phase": [("per_phase.material_id", 1)],
+    },
+    "predictions": {
+        "key_unique": [("key", 1)],
+        "training_run": [("training_run", 1)],
+    },
+    "campaigns": {
+        "key_unique": [("key", 1)],
+        "member": [("structures", 1)],
+    },
+    "outputs": {
+        "uuid_index": [("uuid", 1), ("index", -1)],
+        "name": [("name", 1)],
+    },
+    "data.files": {
+        "blob": [("metadata.blob_uuid", 1)],
+        "job": [("metadata.job_uuid", 1)],
+    },
+}
+"""Collection to index name to keys; names ending in ``_unique`` are unique.
+
+``outputs`` and ``data`` are jobflow's documents and its additional store.
+"""
+
+
+def create_indexes(database: Database[dict[str, Any]]) -> None:
+    """Create all indexes that are missing; does nothing to those that exist.
+
+    Raises
+    ------
+    pymongo.errors.OperationFailure
+        If an index of the same name exists with other keys, or the user may not create indexes.
+    """
+    from pymongo import IndexModel
+
+    for collection, indexes in INDEXES.items():
+        database[collection].create_indexes(
+            [
+                IndexModel(keys, name=name, unique=name.endswith("_unique"))
+                for name, keys in indexes.items()
+            ]
+        )

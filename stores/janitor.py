@@ -1,0 +1,226 @@
+"""What happens after an attempt: settling, sending again, and finding the dead.
+
+A run that died without a word is known by its process being gone (on this machine) or by its old
+heartbeat (on any other).  Its simulation then waits again, a limited number of times.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from stores.documents import Attempt, Failure, RunDocument, SimulationDocument, short
+from stores.owners import is_gone
+from stores.states import ENDED_BADLY, State, StateError, now, transition
+
+if TYPE_CHECKING:
+    from stores.collections import Stores
+
+STALE = timedelta(minutes=5)
+"""Age of a heartbeat above which a run on another host counts as lost."""
+
+MAX_ATTEMPTS = 5
+"""Attempts after which a lost simulation is not sent again without being asked."""
+
+LOST_CODE = 0
+"""Failure code of a run that ended without a word, whatever its engine."""
+
+log = logging.getLogger(__name__)
+
+
+def settle(
+    stores: Stores, simulation: str, run: Mapping[str, Any], *, next_action: str = ""
+) -> bool:
+    """Bring a simulation to the state in which its claimed run ended.
+
+    Parameters
+    ----------
+    run : document of a run that is not running any more.
+
+    Returns
+    -------
+    ``False`` if the simulation is not claimed by this run (any more); nothing is done then.
+    """
+    number = f"attempts.{run['attempt'] - 1}"
+    failure = run.get("failure") or {}
+    try:
+        transition(
+            stores.simulations,
+            simulation,
+            State.RUNNING,
+            run["state"],
+            where={"claim.run": run["key"]},
+            fields={
+                "claim": None,
+                "energies_done": run["energies_done"],
+                "next_action": next_action,
+                f"{number}.state": run["state"],
+                f"{number}.finished": run.get("finished") or now(),
+                f"{number}.energies_done": run["energies_done"],
+                f"{number}.failure_code": failure.get("code"),
+                f"{number}.reason": failure.get("message", ""),
+            },
+        )
+    except StateError:
+        return False
+    return True
+
+
+def retry(stores: Stores, simulation: str, *, reason: str = "") -> int:
+    """Send a simulation that ended badly again: a new attempt is appended and it is ``waiting``.
+
+    Returns
+    -------
+    Number of the new attempt.
+
+    Raises
+    ------
+    StateError
+        If it is waiting, running or completed.
+    """
+    found = simulation_values(stores, simulation)
+    number = len(found["attempts"]) + 1
+    transition(
+        stores.simulations,
+        simulation,
+        ENDED_BADLY,
+        State.WAITING,
+        where={f"attempts.{number - 1}": {"$exists": False}},
+        fields={"next_action": ""},
+        push={"attempts": Attempt(number=number, reason=reason).model_dump(mode="json")},
+    )
+    return number
+
+
+def mark_lost(
+    stores: Stores, older_than: timedelta = STALE, *, max_attempts: int = MAX_ATTEMPTS
+) -> list[str]:
+    """Find the runs that died without a word; their simulations wait again.
+
+    Parameters
+    ----------
+    older_than : age of the last heartbeat above which a run counts as lost; a process of this host
+        that is gone counts at once.
+    max_attempts : attempts after which a simulation stays ``lost`` until somebody sends it again.
+
+    Returns
+    -------
+    Keys of the runs marked lost.  A run whose heartbeat moves while this looks at it is left alone.
+
+    Notes
+    -----
+    Can be stopped anywhere and called again, by several at once: what one call left half done
+    (a run ended, its simulation not; a simulation lost, not sent again) the next one finishes.
+    """
+    oldest = now() - older_than
+    running = {"state": str(State.RUNNING)}
+    lost = []
+    for run in list(stores.runs.find(running, {"_id": False})):
+        reason = _death(run, oldest)
+        if reason and _mark(stores, run, reason):
+            lost.append(run["key"])
+    for found in list(stores.simulations.find(running, {"_id": False})):
+        _settle_if_ended(stores, found)
+    for found in list(stores.simulations.find({"state": str(State.LOST)}, {"_id": False})):
+        _send_again(stores, found, max_attempts)
+    return lost
+
+
+def free_if_dead(stores: Stores, simulation: str, stale: timedelta) -> None:
+    """Make a simulation whose owner is dead wait again; leave every other as it is.
+
+    Parameters
+    ----------
+    simulation : key of the simulation.
+    stale : age of the last heartbeat from which an owner on another host counts as dead.
+    """
+    found = simulation_values(stores, simulation)
+    if found["state"] == State.RUNNING:
+        run = stores.runs.find_one({"key": found["claim"]["run"]}, {"_id": False})
+        if run is not None and run["state"] == State.RUNNING:
+            reason = _death(run, now() - stale)
+            if not reason or not _mark(stores, run, reason):
+                return
+        else:
+            _settle_if_ended(stores, found)
+        found = simulation_values(stores, simulation)
+    if found["state"] == State.LOST:
+        _send_again(stores, found, MAX_ATTEMPTS)
+
+
+def simulation_values(stores: Stores, key: str) -> dict[str, Any]:
+    """Simulation document as it is stored.
+
+    Raises
+    ------
+    StateError
+        If there is none of this key.
+    """
+    found = stores.simulations.find_one({"key": key}, {"_id": False})
+    if found is None:
+        raise StateError(f"{SimulationDocument.collection} has no document with the key {key}")
+    return found
+
+
+def _settle_if_ended(stores: Stores, found: Mapping[str, Any]) -> None:
+    """Finish what a worker left that died between writing its run's end and its simulation's."""
+    key = found["claim"]["run"]
+    run = stores.runs.find_one({"key": key}, {"_id": False})
+    if run is None:
+        run = {
+            "key": key,
+            "state": str(State.LOST),
+            "attempt": len(found["attempts"]),
+            "energies_done": found["energies_done"],
+            "failure": Failure(
+                code=LOST_CODE, name="lost", message="the run's document is missing"
+            ).model_dump(),
+        }
+    if run["state"] != State.RUNNING:
+        settle(stores, found["key"], run)
+
+
+def _death(run: Mapping[str, Any], oldest: datetime) -> str:
+    """Why a running run counts as dead; empty if it does not."""
+    document = RunDocument.from_mongo(run)
+    if is_gone(document.owner):
+        return f"process {document.owner.pid} on {document.owner.host} is gone"
+    if document.heartbeat < oldest:
+        return f"no heartbeat since {document.heartbeat:%Y-%m-%d %H:%M:%S} UTC"
+    return ""
+
+
+def _mark(stores: Stores, run: Mapping[str, Any], reason: str) -> bool:
+    """Mark a run and its simulation lost, unless the run showed life meanwhile."""
+    failure = Failure(code=LOST_CODE, name="lost", message=reason)
+    try:
+        ended = transition(
+            stores.runs,
+            run["key"],
+            State.RUNNING,
+            State.LOST,
+            where={"heartbeat": run["heartbeat"]},
+            fields={"finished": now(), "failure": failure.model_dump(mode="json")},
+        )
+    except StateError:
+        return False
+    if ended["simulation"] is not None:
+        settle(stores, ended["simulation"], ended)
+    return True
+
+
+def _send_again(stores: Stores, found: Mapping[str, Any], max_attempts: int) -> None:
+    """Make a lost simulation wait again, unless it was lost too often or somebody did it."""
+    key = found["key"]
+    if len(found["attempts"]) >= max_attempts:
+        stores.simulations.update_one(
+            {"key": key, "state": str(State.LOST)},
+            {"$set": {"next_action": f"lost in attempt {max_attempts}; see its runs, then retry"}},
+        )
+        return
+    try:
+        retry(stores, key, reason="after a lost run")
+    except StateError as error:
+        log.info("%s: somebody else sent it again (%s)", short(key), error)
