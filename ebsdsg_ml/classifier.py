@@ -1,0 +1,206 @@
+"""The classifier as a Lightning module, and the order in which it sees its patterns.
+
+All chance in a step (which patterns, which crops and flips, dropout) follows from the seed and the
+step's number.  A run that was cut off and resumed at any step therefore goes on exactly as the
+uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from ebsdsg_ml.protocol import TrainingConfig
+from ebsdsg_ml.transforms import Preprocessing
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Patterns (n, H, W) uint8, class indices (n,), rows of the data set (n,)."""
+
+
+def step_seed(seed: int, step: int, purpose: int = 0) -> int:
+    """Seed of one step, statistically independent of those of other steps and purposes."""
+    return int(np.random.SeedSequence([seed, step, purpose]).generate_state(1, np.uint64)[0] >> 1)
+
+
+class EpochBatches:
+    """Batch sampler that starts where the run is.
+
+    Every epoch visits all patterns once, in an order fixed by seed and epoch, in batches of equal
+    size to within one pattern.
+
+    Parameters
+    ----------
+    n : number of patterns.
+    batch_size : largest batch.
+    seed : of the order.
+    position : tells the number of steps already made, when an epoch's batches are asked for.
+    """
+
+    def __init__(self, n: int, batch_size: int, seed: int, position: Callable[[], int]) -> None:
+        self.n, self.seed, self.position = n, seed, position
+        self.steps = -(-n // batch_size)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Batches left in the present epoch."""
+        epoch, done = divmod(self.position(), self.steps)
+        generator = torch.Generator().manual_seed(step_seed(self.seed, epoch, purpose=1))
+        order = torch.randperm(self.n, generator=generator).numpy()
+        for batch in np.array_split(order, self.steps)[done:]:
+            yield batch.tolist()
+
+
+def collate(items: list[tuple[Tensor, int, int]]) -> Batch:
+    """Join the items of a :class:`ebsdsg_ml.dataset_file.PatternDataset` to a batch."""
+    patterns, labels, rows = zip(*items, strict=True)
+    return torch.stack(patterns), torch.tensor(labels), torch.tensor(rows)
+
+
+class PatternClassifier(pl.LightningModule):
+    """Cross-entropy training of a network on patterns.
+
+    Parameters
+    ----------
+    network : takes (n, 1, crop, crop), gives (n, classes) logits.
+    config : settings.
+    preprocessing : how patterns become inputs.
+    n_classes : number of classes.
+    steps_per_epoch : batches of one epoch.
+
+    Attributes
+    ----------
+    history : one row per finished epoch.
+    confusion : (classes, classes) counts of the last validation.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: TrainingConfig,
+        preprocessing: Preprocessing,
+        n_classes: int,
+        steps_per_epoch: int,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.config = config
+        self.preprocessing = preprocessing
+        self.n_classes = n_classes
+        self.steps_per_epoch = steps_per_epoch
+        self.history: list[dict[str, Any]] = []
+        self.confusion = torch.zeros(n_classes, n_classes, dtype=torch.int64)
+        # sums over the present epoch: loss, right answers, patterns; then the same in validation
+        self.sums = torch.zeros(3, dtype=torch.float64)
+        self.validation_sums = torch.zeros(3, dtype=torch.float64)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits (n, classes) of prepared patterns (n, 1, crop, crop)."""
+        if self.config.channels_last:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return self.network(inputs)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Fix all chance of the step (dropout included) by the step's number."""
+        torch.manual_seed(step_seed(self.config.seed, self.global_step, purpose=2))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch of randomly cropped and flipped patterns."""
+        patterns, labels, _ = batch
+        generator = torch.Generator().manual_seed(step_seed(self.config.seed, self.global_step))
+        inputs = self.preprocessing.for_training(patterns, generator, flips=self.config.flips)
+        logits = self(inputs).float()
+        loss = cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+        with torch.no_grad():
+            self.sums += _sums(loss, logits, labels)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin counting anew."""
+        self.confusion.zero_()
+        self.validation_sums.zero_()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count the answers for one batch, cropped at the centre."""
+        patterns, labels, _ = batch
+        logits = self(self.preprocessing.for_evaluation(patterns)).float()
+        self.validation_sums += _sums(cross_entropy(logits, labels), logits, labels)
+        cells = (labels * self.n_classes + logits.argmax(dim=1)).cpu()
+        counts = torch.bincount(cells, minlength=self.n_classes**2)
+        self.confusion += counts.reshape(self.n_classes, self.n_classes)
+
+    def close_epoch(self, seconds: float) -> dict[str, Any]:
+        """Append the row of the epoch that ended and return it.
+
+        Parameters
+        ----------
+        seconds : wall time of the epoch (its last piece, if the run was resumed within it).
+        """
+        loss, right, n = self.sums.tolist()
+        row: dict[str, Any] = {
+            "epoch": len(self.history) + 1,
+            "step": self.global_step,
+            "learning_rate": self.config.learning_rate
+            * self.config.learning_rate_factor(self.global_step - 1, self.steps_per_epoch),
+            "train_loss": loss / n,
+            "train_accuracy": right / n,
+            "validation_loss": None,
+            "validation_accuracy": None,
+            "seconds": seconds,
+        }
+        loss, right, n = self.validation_sums.tolist()
+        if n:
+            row["validation_loss"] = loss / n
+            row["validation_accuracy"] = right / n
+        self.history.append(row)
+        self.sums.zero_()
+        return row
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Optimiser and schedule, the schedule counted in steps."""
+        config = self.config
+        optimizer: torch.optim.Optimizer
+        if config.optimizer == "sgd":
+            optimizer = torch.optim.SGD(
+                self.network.parameters(),
+                lr=config.learning_rate,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
+            )
+        else:
+            optimizer = torch.optim.AdamW(
+                self.network.parameters(),
+                lr=config.learning_rate,
+                weight_decay=config.weight_decay,
+            )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: config.learning_rate_factor(step, self.steps_per_epoch)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the history and the sums of the unfinished epoch."""
+        checkpoint["history"] = self.history
+        checkpoint["sums"] = self.sums.clone()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them up again."""
+        self.history = list(checkpoint["history"])
+        self.sums = checkpoint["sums"].clone()
+
+
+def _sums(loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+    """Sums over a batch: loss, right answers, patterns; (3,) float64 on the CPU."""
+    right = (logits.argmax(dim=1) == labels).sum()
+    n = len(labels)
+    return torch.tensor([float(loss.detach()) * n, float(right), float(n)], dtype=torch.float64)

@@ -1,0 +1,371 @@
+"""Data sets of simulated patterns: one recipe and its master patterns make one HDF5 file.
+
+Every pattern is fixed by the recipe's seed, its phase and its number within the phase, so that
+neither the order of the phases nor their company changes it.  The file holds the patterns, their
+orientations, labels and folds, the table of phases and the recipe; it appears under its name only
+when it is complete, has been read back, and its folds share no phase.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from ebsdsg_ml import dataset_file
+from ebsdsg_ml.dataset_file import CODE_VERSION, DatasetError, open_dataset
+from ebsdsg_ml.recipe import DatasetRecipe, patterns_per_phase
+from ebsdsg_ml.splits import FoldMember, LeakReport, leak_report, phase_folds
+
+if TYPE_CHECKING:
+    from ebsdsg_sim.detector import Detector
+
+Progress = Callable[[int, int, str], None]
+"""Called with the number of things done, their total, and what was done last."""
+
+
+@dataclass(frozen=True)
+class PatternSource:
+    """One phase and the master pattern that its patterns come from.
+
+    Parameters
+    ----------
+    phase : identifier, unique in a data set.
+    formula : reduced chemical formula.
+    labels : space-group number by kind of label, ``{"true": 221, "relabelled": 225}``; a kind may
+        be missing (or None) when the phase has no such label.
+    path : master-pattern file.
+    sha256 : digest of that file; checked before the file is used.
+    prototype : structure prototype, or None when not known.
+    """
+
+    phase: str
+    formula: str
+    labels: Mapping[str, int | None]
+    path: Path
+    sha256: str
+    prototype: str | None = None
+
+
+Project = Callable[[PatternSource, np.ndarray], np.ndarray]
+"""(source, (n, 4) unit quaternions) -> (n, size, size) uint8 patterns."""
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What was built.
+
+    Parameters
+    ----------
+    path, sha256, bytes : the file.
+    content_sha256 : digest of the content (patterns, orientations, labels, folds, phases, recipe),
+        independent of how HDF5 packs it.
+    n_patterns, n_phases : totals.
+    counts : patterns by class.
+    fold_counts : patterns by fold and class.
+    phases : one row per phase: id, formula, class, fold, number of patterns, digest.
+    left_out : phases not used, with the reason.
+    leak_report : the proof of disjointness.
+    seconds : wall time.
+    """
+
+    path: Path
+    sha256: str
+    bytes: int
+    content_sha256: str
+    n_patterns: int
+    n_phases: int
+    counts: dict[int, int]
+    fold_counts: dict[int, dict[int, int]]
+    phases: list[dict[str, Any]]
+    left_out: dict[str, str]
+    leak_report: LeakReport
+    seconds: float = field(compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, for a document (integer keys become strings)."""
+        return {
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "bytes": self.bytes,
+            "content_sha256": self.content_sha256,
+            "n_patterns": self.n_patterns,
+            "n_phases": self.n_phases,
+            "counts": {str(k): v for k, v in self.counts.items()},
+            "fold_counts": {
+                str(f): {str(k): v for k, v in c.items()} for f, c in self.fold_counts.items()
+            },
+            "phases": self.phases,
+            "left_out": self.left_out,
+            "leak_report": self.leak_report.to_dict(),
+            "seconds": self.seconds,
+        }
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 digest of a file, hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def pattern_orientations(seed: int, phase: str, numbers: Sequence[int]) -> np.ndarray:
+    """Orientations of a phase's patterns, each from (seed, phase, number) alone.
+
+    Parameters
+    ----------
+    seed : the recipe's seed.
+    phase : phase id.
+    numbers : which patterns of the phase, from 0.
+
+    Returns
+    -------
+    (n, 4) unit quaternions (w, x, y, z), uniform on SO(3); conventions of
+    :mod:`ebsdsg_sim.orientation`.
+    """
+    from ebsdsg_sim.orientation import random_rotations
+
+    rows = []
+    for number in numbers:
+        digest = hashlib.sha256(f"{seed}\x1f{phase}\x1f{number}".encode()).digest()
+        rows.append(np.asarray(random_rotations(1, int.from_bytes(digest[:7], "big")))[0])
+    return np.asarray(rows, dtype=np.float64).reshape(-1, 4)
+
+
+def recipe_detector(recipe: DatasetRecipe) -> Detector:
+    """The detector a recipe asks for: the paper's at the recipe's size, or the one described.
+
+    Raises
+    ------
+    DatasetError
+        If the description does not fit the detector's parameters.
+    """
+    from ebsdsg_sim.detector import Detector
+
+    if not recipe.detector:
+        return Detector.paper(size=recipe.size)
+    try:
+        return Detector(shape=(recipe.size, recipe.size), **recipe.detector)
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"the recipe's detector is not usable: {error}") from error
+
+
+def simulated_patterns(recipe: DatasetRecipe, *, device: str = "cpu", batch: int = 64) -> Project:
+    """The projection that makes a data set's patterns from master patterns.
+
+    Parameters
+    ----------
+    recipe : fixes detector and energy weights.
+    device : torch device the projection runs on.
+    batch : patterns projected at once.
+
+    Returns
+    -------
+    A function (source, quaternions) -> uint8 patterns.
+    """
+    from ebsdsg_sim.hdf5 import read_master_pattern
+    from ebsdsg_sim.projection import Projector, to_uint8
+
+    detector = recipe_detector(recipe)
+
+    def project(source: PatternSource, quaternions: np.ndarray) -> np.ndarray:
+        projector = Projector(
+            read_master_pattern(source.path),
+            detector,
+            energy_weights=recipe.energy_weights,
+            device=device,
+        )
+        parts = []
+        for start in range(0, len(quaternions), batch):
+            patterns = to_uint8(projector.patterns(quaternions[start : start + batch]))
+            parts.append(np.asarray(patterns.cpu() if hasattr(patterns, "cpu") else patterns))
+        return np.concatenate(parts)
+
+    return project
+
+
+def select_phases(
+    recipe: DatasetRecipe, sources: Sequence[PatternSource]
+) -> tuple[dict[str, PatternSource], dict[str, int], dict[str, str]]:
+    """Choose the phases that a recipe uses.
+
+    Returns
+    -------
+    sources by phase id (sorted), class by phase id, and the reason for every phase left out.
+
+    Raises
+    ------
+    DatasetError
+        If a phase id occurs twice, an excluded phase is not there, or a class has no phase.
+    """
+    repeated = sorted(p for p, n in Counter(s.phase for s in sources).items() if n > 1)
+    if repeated:
+        raise DatasetError(f"phase(s) given more than once: {', '.join(repeated)}")
+    absent = sorted(set(recipe.exclude) - {s.phase for s in sources})
+    if absent:
+        raise DatasetError(f"excluded phase(s) not among the sources: {', '.join(absent)}")
+    chosen: dict[str, PatternSource] = {}
+    left_out: dict[str, str] = {}
+    for source in sorted(sources, key=lambda s: s.phase):
+        label = source.labels.get(recipe.label)
+        if source.phase in recipe.exclude:
+            left_out[source.phase] = "excluded by the recipe"
+        elif label is None:
+            left_out[source.phase] = f"has no {recipe.label} label"
+        elif label not in recipe.class_numbers:
+            left_out[source.phase] = f"space group {label} is not among the classes"
+        else:
+            chosen[source.phase] = source
+    labels = {p: int(s.labels[recipe.label] or 0) for p, s in chosen.items()}
+    empty = sorted(set(recipe.class_numbers) - set(labels.values()))
+    if empty:
+        raise DatasetError(f"no phase for space group(s) {', '.join(map(str, empty))}")
+    return chosen, labels, left_out
+
+
+def build_dataset(
+    recipe: DatasetRecipe,
+    sources: Sequence[PatternSource],
+    path: str | Path,
+    *,
+    project: Project | None = None,
+    progress: Progress | None = None,
+    device: str = "cpu",
+) -> DatasetReport:
+    """Make a data set and write it to one HDF5 file.
+
+    Parameters
+    ----------
+    recipe : what to make.
+    sources : the phases to make it from, in any order.
+    path : file to write; replaced only by a complete, checked file.
+    project : makes patterns from a source and orientations; None projects its master pattern.
+    progress : told after every phase.
+    device : torch device of the projection.
+
+    Returns
+    -------
+    The report, for the data-set document.
+
+    Raises
+    ------
+    LeakError
+        If two folds share a phase or a master-pattern file; names the phases.
+    SplitError, RecipeError
+        If the phases do not allow the folds or the totals asked for.
+    DatasetError
+        If a source is unusable: missing, changed since its digest was taken, or its patterns have
+        the wrong shape or type or are empty.
+    """
+    started = time.perf_counter()
+    path = Path(path)
+    chosen, labels, left_out = select_phases(recipe, sources)
+    folds = phase_folds(labels, recipe.n_folds, recipe.seed)
+    report = leak_report(
+        FoldMember(p, folds[p], s.sha256, s.formula, s.prototype) for p, s in chosen.items()
+    )
+    report.raise_if_leaking()
+    counts = patterns_per_phase(labels, recipe.patterns_per_class, recipe.seed)
+    if project is None:
+        _check_files(chosen)
+        project = simulated_patterns(recipe, device=device)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with h5py.File(temporary, "w") as file:
+            dataset_file.create(file, recipe, chosen, labels, folds, counts)
+            start = 0
+            for done, (phase, source) in enumerate(chosen.items(), 1):
+                n = counts[phase]
+                quaternions = pattern_orientations(recipe.seed, phase, range(n))
+                patterns = project(source, quaternions)
+                _check_patterns(patterns, n, recipe.size, phase)
+                file["patterns"][start : start + n] = patterns
+                file["quaternions"][start : start + n] = quaternions
+                start += n
+                if progress is not None:
+                    progress(done, len(chosen), phase)
+            dataset_file.seal(file)
+        with open_dataset(temporary, verify=True) as opened:
+            content = opened.content_sha256
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        digest, size = file_sha256(temporary), temporary.stat().st_size
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+    fold_counts: dict[int, Counter[int]] = {f: Counter() for f in range(recipe.n_folds)}
+    for phase, n in counts.items():
+        fold_counts[folds[phase]][labels[phase]] += n
+    return DatasetReport(
+        path=path,
+        sha256=digest,
+        bytes=size,
+        content_sha256=content,
+        n_patterns=sum(counts.values()),
+        n_phases=len(chosen),
+        counts={c: sum(counts[p] for p in counts if labels[p] == c) for c in recipe.class_numbers},
+        fold_counts={f: dict(sorted(c.items())) for f, c in fold_counts.items()},
+        phases=[
+            {
+                "phase": p,
+                "formula": s.formula,
+                "label": labels[p],
+                "fold": folds[p],
+                "n_patterns": counts[p],
+                "sha256": s.sha256,
+            }
+            for p, s in chosen.items()
+        ],
+        left_out=left_out,
+        leak_report=report,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _check_files(chosen: Mapping[str, PatternSource]) -> None:
+    for phase, source in chosen.items():
+        if not Path(source.path).is_file():
+            raise DatasetError(f"{phase}: master pattern {source.path} does not exist")
+        found = file_sha256(source.path)
+        if found != source.sha256:
+            raise DatasetError(
+                f"{phase}: master pattern {source.path} has sha256 {found[:12]}…, recorded is "
+                f"{source.sha256[:12]}…; the file changed: simulate the phase again"
+            )
+
+
+def _check_patterns(patterns: np.ndarray, n: int, size: int, phase: str) -> None:
+    if patterns.dtype != np.uint8 or patterns.shape != (n, size, size):
+        raise DatasetError(
+            f"{phase}: projection gave {patterns.dtype} {patterns.shape}, "
+            f"expected uint8 {(n, size, size)}"
+        )
+    flat = patterns.reshape(n, -1)
+    blank = np.flatnonzero(flat.max(axis=1) == flat.min(axis=1))
+    if blank.size:
+        raise DatasetError(f"{phase}: pattern {blank[0]} is blank; its master pattern is broken")
+
+
+__all__ = [
+    "CODE_VERSION",
+    "DatasetError",
+    "DatasetReport",
+    "PatternSource",
+    "build_dataset",
+    "file_sha256",
+    "open_dataset",
+    "pattern_orientations",
+    "recipe_detector",
+    "select_phases",
+    "simulated_patterns",
+]

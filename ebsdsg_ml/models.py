@@ -1,0 +1,164 @@
+"""Networks: any torchvision classifier, for grey patterns.
+
+Without weights from a file the first convolution is made anew for one channel.  With ImageNet
+weights the network keeps its three channels and the grey pattern is repeated: then it is exactly
+the network that was pretrained and that the paper fine-tuned.  Nothing is ever downloaded; where
+the weights came from is part of the model's record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+
+class ModelError(ValueError):
+    """A network cannot be built or its weights do not fit; the message says which and why."""
+
+
+class GreyRepeated(nn.Module):
+    """A three-channel network fed with one grey channel, repeated.
+
+    Parameters
+    ----------
+    network : takes (n, 3, H, W).
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, patterns: Tensor) -> Tensor:
+        """Logits (n, classes) of patterns (n, 1, H, W)."""
+        return self.network(patterns.expand(-1, 3, -1, -1))
+
+
+def build_model(
+    name: str, n_classes: int, *, weights: str | Path | None = None, seed: int = 0
+) -> tuple[nn.Module, str]:
+    """Make a network with fresh last layer.
+
+    Parameters
+    ----------
+    name : a torchvision classification model, ``"resnet18"`` for example.
+    n_classes : number of outputs.
+    weights : file of weights as torchvision distributes them (a state dictionary), or None to start
+        from random ones.
+    seed : of the random weights; the global random state is left alone.
+
+    Returns
+    -------
+    network : takes (n, 1, H, W) float patterns, gives (n, n_classes) logits.
+    origin : ``"none"``, or ``"<file name> sha256 <digest>"``.
+
+    Raises
+    ------
+    ModelError
+        If the name is unknown, the file is missing or unreadable, or its tensors do not fit.
+    """
+    network = bare_network(name, n_classes, grey=weights is None, seed=seed)
+    if weights is None:
+        return network, "none"
+    path = Path(weights)
+    origin = _load_pretrained(network, path, name)
+    return GreyRepeated(network), origin
+
+
+def rebuild_model(name: str, n_classes: int, *, repeated: bool) -> nn.Module:
+    """Make the network of a saved model, to be filled with its weights.
+
+    Parameters
+    ----------
+    name, n_classes : as in :func:`build_model`.
+    repeated : True for a network that started from three-channel weights.
+    """
+    network = bare_network(name, n_classes, grey=not repeated)
+    return GreyRepeated(network) if repeated else network
+
+
+def bare_network(name: str, n_classes: int, *, grey: bool, seed: int = 0) -> nn.Module:
+    """Make a randomly initialised torchvision network.
+
+    Parameters
+    ----------
+    name : torchvision classification model.
+    n_classes : number of outputs.
+    grey : give its first convolution one input channel instead of three.
+    seed : of the weights.
+
+    Raises
+    ------
+    ModelError
+        If torchvision has no such classification model, or it has no convolution to change.
+    """
+    import torchvision
+
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        near = [k for k in known if k.startswith(name[:4])] or ["resnet18", "resnet50"]
+        raise ModelError(f"no torchvision model {name!r}; like it: {', '.join(near)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = torchvision.models.get_model(name, weights=None, num_classes=n_classes)
+        if grey:
+            _one_channel(network, name)
+    return network
+
+
+def _one_channel(network: nn.Module, name: str) -> None:
+    """Replace the first convolution by one for a single channel, initialised like the others."""
+    for path, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            break
+    else:
+        raise ModelError(f"{name} has no convolution: it cannot take grey patterns")
+    if module.in_channels != 3:
+        raise ModelError(f"the first convolution of {name} takes {module.in_channels} channels")
+    new = nn.Conv2d(
+        1,
+        module.out_channels,
+        kernel_size=module.kernel_size,  # type: ignore[arg-type]
+        stride=module.stride,  # type: ignore[arg-type]
+        padding=module.padding,  # type: ignore[arg-type]
+        bias=module.bias is not None,
+    )
+    # He et al. (2015), as torchvision's residual networks initialise theirs
+    nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
+    parent, _, child = path.rpartition(".")
+    setattr(network.get_submodule(parent), child, new)
+
+
+def _load_pretrained(network: nn.Module, path: Path, name: str) -> str:
+    """Fill a network from a file, its last layer excepted; return the origin."""
+    if not path.is_file():
+        raise ModelError(f"weights file {path} does not exist; give a local file or none")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types for broken and unsafe files
+        raise ModelError(f"weights file {path} cannot be read: {error}") from error
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise ModelError(f"weights file {path} is not a dictionary of tensors")
+    own = network.state_dict()
+    head = [path for path, m in network.named_modules() if isinstance(m, nn.Linear)][-1]
+    state = {k: t for k, t in state.items() if not k.startswith(head + ".")}
+    wrong = [k for k, t in state.items() if k not in own or own[k].shape != t.shape]
+    # old files lack BatchNorm's batch counters, which no computation here uses
+    missing = [
+        k
+        for k in own
+        if k not in state
+        and not k.startswith(head + ".")
+        and not k.endswith("num_batches_tracked")
+    ]
+    if wrong or missing:
+        raise ModelError(
+            f"weights file {path} does not fit {name}: "
+            f"{len(missing)} tensors missing {missing[:3]}, {len(wrong)} not fitting {wrong[:3]}"
+        )
+    network.load_state_dict({**own, **state})
+    return f"{path.name} sha256 {digest}"

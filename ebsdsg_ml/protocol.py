@@ -1,0 +1,163 @@
+"""How a classifier is trained, said once.
+
+The defaults are the paper's protocol for ResNet18: stochastic gradient descent, learning rate 0.001
+times 0.9 every 7 epochs, momentum 0.9, 10 epochs, random crop and flips, best epoch by validation
+accuracy.  It starts from ImageNet weights; from random weights on a small data set other settings
+learn in fewer steps, and every one of them is an entry here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+
+class TrainingConfigError(ValueError):
+    """A training setting is not usable; the message names it and what is allowed."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of one training run.
+
+    Parameters
+    ----------
+    model : torchvision classification model.
+    weights : local file of ImageNet weights as torchvision distributes them, or None to start from
+        random weights.  Never downloaded.
+    epochs : passes over the training patterns.
+    batch_size : patterns per step (*open* in the paper).  The patterns of an epoch are shared out
+        evenly, so a batch may be a little smaller.
+    optimizer : ``"sgd"`` (with `momentum`) or ``"adamw"``.
+    learning_rate : at the start (``"step"``) or at its highest (``"onecycle"``).
+    momentum : of stochastic gradient descent.
+    weight_decay : of the optimiser.
+    schedule : ``"step"`` multiplies the rate by `gamma` every `step_epochs` epochs; ``"onecycle"``
+        raises it over the first 30 % of the steps and lowers it to nothing, both as a cosine
+        (L. N. Smith, arXiv:1803.09820); ``"constant"`` leaves it.
+    step_epochs, gamma : of the ``"step"`` schedule.
+    crop : pixels per side after the crop; None takes the paper's share, 224 of 229.
+    flips : mirror patterns up-down and left-right at random; sound only when every class has
+        improper operations, which is checked.
+    background : width of the blur subtracted from the patterns, as a fraction of their size;
+        0 keeps the background (see :class:`ebsdsg_ml.transforms.Preprocessing`).
+    normalisation : ``"pattern"`` or ``"imagenet"``.
+    label_smoothing : of the cross entropy.
+    precision : ``"float32"``; ``"bfloat16"`` computes convolutions in 16 bits (1.7 times faster on
+        processors that have them, many times slower on others); ``"auto"`` takes bfloat16 where the
+        processor has it, and the result says what was taken; ``"float16"`` is for GPUs.
+    channels_last : memory layout; a little faster on CPUs, much on GPUs.
+    threads : CPU threads of the computation; None leaves the process's setting.  The weights depend
+        on it in the last bits.
+    workers : processes that read patterns; 0 reads in the training process.
+    checkpoint_steps : steps between resume points inside an epoch; 0 makes one per epoch only.
+    seed : of weights, order, crops and flips.
+
+    Raises
+    ------
+    TrainingConfigError
+        If a value is out of range.
+    """
+
+    model: str = "resnet18"
+    weights: str | None = None
+    epochs: int = 10
+    batch_size: int = 32
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 0.001
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: Literal["step", "onecycle", "constant"] = "step"
+    step_epochs: int = 7
+    gamma: float = 0.9
+    crop: int | None = None
+    flips: bool = True
+    background: float = 0.125
+    normalisation: Literal["pattern", "imagenet"] = "pattern"
+    label_smoothing: float = 0.0
+    precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    channels_last: bool = True
+    threads: int | None = None
+    workers: int = 0
+    checkpoint_steps: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        whole = {"epochs": 1, "batch_size": 2, "step_epochs": 1, "workers": 0}
+        for name, low in {**whole, "checkpoint_steps": 0, "seed": 0}.items():
+            self._check_whole(name, low)
+        for name in ("crop", "threads"):
+            if getattr(self, name) is not None:
+                self._check_whole(name, 1)
+        ranges = {
+            "learning_rate": (0.0, math.inf),
+            "momentum": (0.0, 1.0),
+            "weight_decay": (0.0, math.inf),
+            "gamma": (0.0, 1.0),
+            "background": (0.0, 1.0),
+            "label_smoothing": (0.0, 1.0),
+        }
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (number and math.isfinite(value) and low <= value <= high):
+                raise TrainingConfigError(f"{name} = {value!r}: must be from {low} to {high}")
+            object.__setattr__(self, name, float(value))
+        for name, allowed in (
+            ("optimizer", ("sgd", "adamw")),
+            ("schedule", ("step", "onecycle", "constant")),
+            ("normalisation", ("pattern", "imagenet")),
+            ("precision", ("float32", "bfloat16", "float16", "auto")),
+            ("flips", (True, False)),
+            ("channels_last", (True, False)),
+        ):
+            if getattr(self, name) not in allowed:
+                raise TrainingConfigError(
+                    f"{name} = {getattr(self, name)!r}: must be one of {allowed}"
+                )
+
+    def _check_whole(self, name: str, low: int) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise TrainingConfigError(f"{name} = {value!r}: must be an integer of at least {low}")
+
+    def learning_rate_factor(self, step: int, steps_per_epoch: int) -> float:
+        """Learning rate of a step as a fraction of :attr:`learning_rate`.
+
+        Parameters
+        ----------
+        step : number of the step from 0, over the whole run.
+        steps_per_epoch : steps of one epoch.
+        """
+        if self.schedule == "constant":
+            return 1.0
+        if self.schedule == "step":
+            return self.gamma ** (step // steps_per_epoch // self.step_epochs)
+        total = self.epochs * steps_per_epoch
+        rise = max(1, round(0.3 * total))
+        if step < rise:  # from 1/25 to 1, Smith's ratio
+            return 0.04 + 0.96 * (1 - math.cos(math.pi * step / rise)) / 2
+        return (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, total - rise)))) / 2
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
+        """Build settings from a mapping (a YAML file's content, for example).
+
+        Raises
+        ------
+        TrainingConfigError
+            If a key is unknown or a value out of range.
+        """
+        unknown = sorted(set(values) - set(cls.__dataclass_fields__))
+        if unknown:
+            known = ", ".join(sorted(cls.__dataclass_fields__))
+            raise TrainingConfigError(
+                f"unknown training setting {', '.join(unknown)}; known: {known}"
+            )
+        return cls(**values)

@@ -1,0 +1,349 @@
+"""One training run: a data set and settings in, a model file and its history out.
+
+A run lives in a folder of its own.  It can be killed at any time and started again: it goes on from
+its last resume point to the very weights (on a CPU) that it would have reached undisturbed.  A
+folder whose run is finished gives its result back and computes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ebsdsg_ml.dataset_file import CODE_VERSION, PatternDataset, open_dataset
+from ebsdsg_ml.datasets import Progress, file_sha256
+from ebsdsg_ml.protocol import TrainingConfig, TrainingConfigError
+
+if TYPE_CHECKING:
+    from ebsdsg_ml.pattern_model import ModelCard
+
+OnEpoch = Callable[[dict[str, Any]], None]
+"""Called with the row of every finished epoch (``epoch``, ``step``, ``learning_rate``,
+``train_loss``, ``train_accuracy``, ``validation_loss``, ``validation_accuracy``, ``seconds``)."""
+
+PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
+
+
+class TrainingError(RuntimeError):
+    """A run cannot be started, resumed or read; the message says which folder and why."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run gave.
+
+    Parameters
+    ----------
+    directory : folder of the run.
+    model_path, model_sha256 : the model file.
+    weights_sha256 : digest of the weights in it.
+    history : one row per epoch; see :data:`OnEpoch`.
+    best_epoch : epoch whose weights the model has: the first of highest validation accuracy, or the
+        last one when there was no validation.
+    validation_accuracy : of that epoch, or None.
+    confusion : its validation confusion matrix (rows: true), or None.
+    classes : space-group numbers in the order of the matrix.
+    validation_fold : fold left out of the training, or None for a final model.
+    dataset_sha256 : digest of the data set's content.
+    config : the settings.
+    precision, device, threads : what was computed with.
+    weights_origin : ``"none"`` or name and digest of the ImageNet weights.
+    n_training, n_validation : numbers of patterns.
+    seconds : wall time of all epochs.
+    code_version : version of this package.
+    """
+
+    directory: Path
+    model_path: Path
+    model_sha256: str
+    weights_sha256: str
+    history: list[dict[str, Any]]
+    best_epoch: int
+    validation_accuracy: float | None
+    confusion: list[list[int]] | None
+    classes: tuple[int, ...]
+    validation_fold: int | None
+    dataset_sha256: str
+    config: TrainingConfig
+    precision: str
+    device: str
+    threads: int
+    weights_origin: str
+    n_training: int
+    n_validation: int
+    seconds: float
+    code_version: str = CODE_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, for a document."""
+        return {
+            **self.__dict__,
+            "directory": str(self.directory),
+            "model_path": str(self.model_path),
+            "classes": list(self.classes),
+            "config": self.config.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainingResult:
+        """Inverse of :meth:`to_dict`."""
+        plain = dict(values)
+        plain["directory"] = Path(plain["directory"])
+        plain["model_path"] = Path(plain["model_path"])
+        plain["classes"] = tuple(plain["classes"])
+        plain["config"] = TrainingConfig.from_dict(plain["config"])
+        return cls(**plain)
+
+
+def resolve_precision(name: str, device: str) -> str:
+    """Settle ``"auto"``: bfloat16 where the processor computes with it natively, else float32.
+
+    Parameters
+    ----------
+    name : precision of the settings.
+    device : ``"cpu"`` or ``"cuda"``.
+    """
+    if name != "auto":
+        return name
+    import torch
+
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    native = any(capabilities.get(k) for k in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
+    return "bfloat16" if native else "float32"
+
+
+def train(
+    config: TrainingConfig,
+    dataset_path: str | Path,
+    directory: str | Path,
+    *,
+    validation_fold: int | None,
+    on_epoch: OnEpoch | None = None,
+    progress: Progress | None = None,
+    device: str = "auto",
+) -> TrainingResult:
+    """Train a classifier, or go on with a run that was cut off, or return a finished one.
+
+    Parameters
+    ----------
+    config : settings.
+    dataset_path : data set.
+    directory : folder of the run; made if it is not there.
+    validation_fold : fold to leave out and choose the epoch by; None trains on all folds and takes
+        the last epoch (the paper's final model).
+    on_epoch : told every finished epoch.  After a resume it is told the earlier epochs again, so
+        that no gap remains if the process died between computing and recording; rows are the same
+        for the same ``epoch``.
+    progress : told after every step: steps done, steps in all, what.
+    device : ``"cpu"``, ``"cuda"`` or ``"auto"``.
+
+    Returns
+    -------
+    The result; the model is at ``.model_path``.
+
+    Raises
+    ------
+    TrainingError
+        If the folder holds another run, or the loss is no longer a finite number.
+    TrainingConfigError, DatasetError, ModelError, TransformError
+        If settings, data set, weights file or flips do not fit.
+    """
+    directory = Path(directory)
+    with open_dataset(dataset_path) as opened:
+        dataset_sha256, recipe = opened.content_sha256, opened.recipe
+    if validation_fold is not None and not 0 <= validation_fold < recipe.n_folds:
+        raise TrainingConfigError(
+            f"validation_fold = {validation_fold}: the data set has folds 0 to {recipe.n_folds - 1}"
+        )
+    identity = {
+        "config": config.to_dict(),
+        "dataset_sha256": dataset_sha256,
+        "validation_fold": validation_fold,
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    finished = finished_result(directory)
+    if finished is not None:
+        _same_run(directory, identity)
+        for row in finished.history:
+            if on_epoch is not None:
+                on_epoch(row)
+        return finished
+
+    import torch
+
+    from ebsdsg_ml.training_loop import run_training
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    run_file = directory / "run.json"
+    if run_file.exists():
+        precision = _same_run(directory, identity)["precision"]
+    else:
+        precision = resolve_precision(config.precision, device)
+        _write_json(run_file, {**identity, "precision": precision, "code_version": CODE_VERSION})
+    folds = [f for f in range(recipe.n_folds) if f != validation_fold]
+    training = PatternDataset(dataset_path, folds)
+    validation = None if validation_fold is None else PatternDataset(dataset_path, validation_fold)
+    with quiet(), _threads(config.threads) as threads:
+        outcome = run_training(
+            config,
+            training,
+            validation,
+            directory,
+            precision=PRECISION[precision],
+            device=device,
+            on_epoch=on_epoch,
+            progress=progress,
+        )
+    best = outcome.history[outcome.best_epoch - 1]
+    card = _card(config, training, outcome.origin, validation_fold, best, precision)
+    model_path = outcome.save_model(card, directory / "model.pt")
+    result = TrainingResult(
+        directory=directory,
+        model_path=model_path,
+        model_sha256=file_sha256(model_path),
+        weights_sha256=outcome.weights_sha256,
+        history=outcome.history,
+        best_epoch=outcome.best_epoch,
+        validation_accuracy=best["validation_accuracy"],
+        confusion=outcome.confusion,
+        classes=training.classes,
+        validation_fold=validation_fold,
+        dataset_sha256=dataset_sha256,
+        config=config,
+        precision=precision,
+        device=device,
+        threads=threads,
+        weights_origin=outcome.origin,
+        n_training=len(training),
+        n_validation=0 if validation is None else len(validation),
+        seconds=sum(row["seconds"] for row in outcome.history),
+    )
+    _write_json(directory / "result.json", result.to_dict())
+    outcome.discard_checkpoints()
+    return result
+
+
+def finished_result(directory: str | Path) -> TrainingResult | None:
+    """Result of a finished run, or None if the folder has none.
+
+    Parameters
+    ----------
+    directory : folder of the run; it may have been moved since.
+
+    Raises
+    ------
+    TrainingError
+        If the result is there but unreadable, or its model file is missing or changed.
+    """
+    directory = Path(directory)
+    path = directory / "result.json"
+    if not path.exists():
+        return None
+    try:
+        values = json.loads(path.read_text())
+        values["directory"] = directory
+        values["model_path"] = directory / Path(values["model_path"]).name
+        result = TrainingResult.from_dict(values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"{path} is not the result of a run: {error}") from error
+    if not result.model_path.is_file() or file_sha256(result.model_path) != result.model_sha256:
+        raise TrainingError(
+            f"{result.model_path} is missing or changed since the run ended; remove {path} and "
+            "train again"
+        )
+    return result
+
+
+def _card(
+    config: TrainingConfig,
+    training: PatternDataset,
+    origin: str,
+    validation_fold: int | None,
+    best: Mapping[str, Any],
+    precision: str,
+) -> ModelCard:
+    from ebsdsg_ml.pattern_model import ModelCard
+    from ebsdsg_ml.training_loop import preprocessing_of
+
+    recipe = training.recipe
+    return ModelCard(
+        model=config.model,
+        classes=training.classes,
+        label=recipe.label,
+        preprocessing=preprocessing_of(config, recipe.size),
+        weights_origin=origin,
+        detector=recipe.detector,
+        dataset_sha256=training.content_sha256,
+        training={
+            "config": config.to_dict(),
+            "validation_fold": validation_fold,
+            "best_epoch": best["epoch"],
+            "validation_accuracy": best["validation_accuracy"],
+            "precision": precision,
+            "n_training": len(training),
+        },
+    )
+
+
+def _same_run(directory: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the folder's run is, and make sure that it is the one asked for."""
+    path = directory / "run.json"
+    try:
+        found = json.loads(path.read_text())
+        config = TrainingConfig.from_dict(found["config"]).to_dict()
+    except (OSError, KeyError, ValueError) as error:
+        raise TrainingError(f"{path} does not say what run the folder holds: {error}") from error
+    other = [key for key in ("dataset_sha256", "validation_fold") if found[key] != identity[key]]
+    other += [key for key, value in identity["config"].items() if config[key] != value]
+    if other:
+        raise TrainingError(
+            f"{directory} holds another run (different: {', '.join(other)}); use another folder"
+        )
+    return found
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    from ebsdsg_ml.pattern_model import write_atomically
+
+    write_atomically(path, json.dumps(values, indent=1, sort_keys=True).encode())
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Lightning's banners and advice; errors still speak."""
+    loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextmanager
+def _threads(wanted: int | None) -> Iterator[int]:
+    """Set torch's CPU threads for the time of a run; yields the number in force."""
+    import torch
+
+    before = torch.get_num_threads()
+    if wanted is not None:
+        torch.set_num_threads(wanted)
+    try:
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
