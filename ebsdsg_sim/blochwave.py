@@ -1,0 +1,254 @@
+"""Dynamical backscatter intensities for many beam directions.
+
+For every direction the wave inside the crystal is propagated through the depths from which the
+Monte Carlo says electrons come back, and weighted with how strongly each site backscatters.
+Directions with equally many strong beams are solved together as one dense batch, so that there is
+no padding of the matrices and nearly all the time is batched matrix multiplication.  The absorption
+common to all beams is taken out of the matrix and put into the depth weights, which keeps float32
+exact enough over the whole depth.
+
+References: P. G. Callahan and M. De Graef, *Microsc. Microanal.* 19 (2013) 1255;
+A. Winkelmann, C. Trager-Cowan, F. Sweeney, A. P. Day and P. Parbrook, *Ultramicroscopy* 107 (2007)
+414.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ebsdsg_sim.crystal import Crystal
+from ebsdsg_sim.propagation import exponential_powers, waves
+from ebsdsg_sim.reflections import BeamLists, Candidates, candidates, select_beams
+from ebsdsg_sim.structure_factors import FourierTable, SiteWeights
+
+COMPLEX = {"float32": torch.complex64, "float64": torch.complex128}
+
+
+@dataclass(frozen=True)
+class SolverStatistics:
+    """What a solve amounted to.
+
+    Parameters
+    ----------
+    n_directions : directions solved
+    n_strong, n_weak : (n_directions,) beams of each direction
+    """
+
+    n_directions: int
+    n_strong: np.ndarray
+    n_weak: np.ndarray
+
+    @property
+    def mean_strong(self) -> float:
+        """Mean number of strong beams, 000 included."""
+        return float(self.n_strong.mean())
+
+    @property
+    def mean_weak(self) -> float:
+        """Mean number of weak beams."""
+        return float(self.n_weak.mean())
+
+
+class BlochWaveSolver:
+    """Intensities of one crystal at one energy, for any directions.
+
+    Parameters
+    ----------
+    crystal : the crystal
+    table : its Fourier coefficients at this energy
+    weights : its site weights
+    depth_weights : (n_terms,) weights of the depths 1, 2, ... steps, normal absorption taken out
+        (EMsoft's lambdaE of this energy)
+    depth_step : distance of two depths [nm]
+    thickness : integration depth by which the sum is divided [nm]
+    dmin : smallest spacing [nm]
+    bethe : cut-offs c1, c2, c3
+    device : "cpu", "cuda", ...
+    precision : "float32" or "float64"
+    batch_bytes : memory of one batch of directions; by default what stays in a CPU's cache, or a
+        quarter of a GPU's free memory
+    """
+
+    def __init__(
+        self,
+        crystal: Crystal,
+        table: FourierTable,
+        weights: SiteWeights,
+        depth_weights: np.ndarray,
+        depth_step: float,
+        thickness: float,
+        *,
+        dmin: float,
+        bethe: tuple[float, float, float],
+        device: torch.device | str = "cpu",
+        precision: str = "float32",
+        batch_bytes: int | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        self.dtype = COMPLEX[precision]
+        self.wavelength = table.wavelength
+        self.depth_step = float(depth_step)
+        self.batch_bytes = batch_bytes or _default_batch_bytes(self.device)
+        self.reflections: Candidates = candidates(crystal, table, dmin, bethe, self.device)
+        # Beyond the difference of any two candidates nothing is looked up, so a flat table does.
+        self._coefficients = self._send(table.coefficients.reshape(-1))
+        self._symmetric = table.centrosymmetric
+        per_site = np.moveaxis(weights.weights, 0, -1).reshape(-1, len(crystal.sites))
+        self._site_weights = self._send(per_site)
+        self._origin = self._coefficients.numel() // 2
+        self._scale = depth_step / (thickness * crystal.n_atoms)
+        self.depth_factors = self._depth_factors(depth_weights, table)
+
+    def intensities(
+        self,
+        directions: np.ndarray | Tensor,
+        progress: Callable[[int, int], None] | None = None,
+        block: int = 4096,
+    ) -> tuple[np.ndarray, SolverStatistics]:
+        """Backscatter intensity of every direction and site.
+
+        Parameters
+        ----------
+        directions : (n, 3) unit vectors, Cartesian crystal frame, from the crystal towards the
+            detector
+        progress : called with (directions done, directions in all)
+        block : directions whose beams are listed at the same time
+
+        Returns
+        -------
+        intensities : (n, n_sites) float64, in EMsoft's units; summing over sites gives the pattern
+        statistics : SolverStatistics
+        """
+        every = torch.as_tensor(directions, dtype=torch.float64, device=self.device)
+        n_sites = self._site_weights.shape[1]
+        out = torch.zeros(len(every), n_sites, dtype=torch.float64, device=self.device)
+        counts = []
+        for start in range(0, len(every), block):
+            part = every[start : start + block]
+            beams = select_beams(self.reflections, part)
+            counts.append((beams.n_strong, beams.n_weak))
+            if len(self.depth_factors):
+                for rows, strong, weak in self._batches(beams):
+                    out[start + rows] = self._solve(*strong, *weak)
+            if progress is not None:
+                progress(min(start + block, len(every)), len(every))
+        n_strong, n_weak = (
+            torch.cat(column).cpu().numpy() if counts else np.zeros(0, dtype=np.int64)
+            for column in (zip(*counts, strict=True) if counts else ((), ()))
+        )
+        return out.cpu().numpy(), SolverStatistics(len(every), n_strong, n_weak)
+
+    def _send(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device, self.dtype)
+
+    def _depth_factors(self, depth_weights: np.ndarray, table: FourierTable) -> Tensor:
+        """Square roots of the depth weights, with the mean absorption of the wave put back."""
+        terms = np.asarray(depth_weights, dtype=float)
+        terms = terms[: len(np.trim_zeros(terms, "b"))]
+        depth = self.depth_step * np.arange(1, len(terms) + 1)
+        decay = np.exp(-2 * np.pi * depth * table.wavelength * table.u0_prime)
+        return self._send(np.sqrt(terms * decay))
+
+    def _batches(
+        self, beams: BeamLists
+    ) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
+        """Batches of directions with equally many strong beams.
+
+        Yields rows, (strong beams (b, n), their s_g), (weak beams (b, w), their 1/s_g, 0 for
+        padding).
+        """
+        strong_start = beams.n_strong.cumsum(0) - beams.n_strong
+        weak_start = beams.n_weak.cumsum(0) - beams.n_weak
+        order = torch.argsort(beams.n_strong * (int(beams.n_weak.max()) + 1) + beams.n_weak)
+        sizes, lengths = torch.unique_consecutive(beams.n_strong[order], return_counts=True)
+        inverse = 1 / beams.weak_errors
+        position = 0
+        for n, length in zip(sizes.tolist(), lengths.tolist(), strict=True):
+            group = order[position : position + length]
+            position += length
+            widest = int(beams.n_weak[group[-1]])
+            for rows in group.split(self._batch_size(n, widest)):
+                place = strong_start[rows, None] + torch.arange(n, device=self.device)
+                strong = beams.strong[place], beams.strong_errors[place]
+                widest = int(beams.n_weak[rows[-1]])
+                column = torch.arange(widest, device=self.device)
+                filled = column < beams.n_weak[rows, None]
+                place = torch.where(filled, weak_start[rows, None] + column, 0)
+                if widest:
+                    weak = beams.weak[place], torch.where(filled, inverse[place], 0.0)
+                else:
+                    weak = place, place.to(torch.float64)
+                yield rows, strong, weak
+
+    def _batch_size(self, n: int, n_weak: int) -> int:
+        size = 8 if self.dtype == torch.complex64 else 16
+        n_sites = self._site_weights.shape[1]
+        matrices = (8 + size * (8 + n_sites)) * n * n
+        bethe = (8 + 3 * size) * n * n_weak
+        columns = 2 * size * n * len(self.depth_factors)
+        return max(1, self.batch_bytes // (matrices + bethe + columns))
+
+    def _solve(
+        self, strong: Tensor, strong_errors: Tensor, weak: Tensor, weak_inverse: Tensor
+    ) -> Tensor:
+        """(b, n_sites) intensities of a batch; arguments as `_batches` yields them."""
+        offset = self.reflections.offset
+        rows = offset[strong]
+        index = rows[:, :, None] - rows[:, None, :] + self._origin
+        matrix = self._dynamical_matrix(index, rows, strong_errors, offset[weak], weak_inverse)
+        n_terms = len(self.depth_factors)
+        doublings = _doublings(strong.shape[1], n_terms)
+        powers = exponential_powers(
+            matrix.mul_(1j * math.pi * self.wavelength * self.depth_step), doublings
+        )
+        psi = waves(powers, n_terms).mul_(self.depth_factors)
+        density = torch.bmm(psi, psi.mH)
+        sites = self._site_weights[index]
+        total = torch.einsum("bgh,bghs->bs", density, sites).real
+        return total.to(torch.float64) * self._scale
+
+    def _dynamical_matrix(
+        self,
+        index: Tensor,
+        rows: Tensor,
+        strong_errors: Tensor,
+        weak: Tensor,
+        weak_inverse: Tensor,
+    ) -> Tensor:
+        """Dynamical matrices (b, n, n) [1/nm^2], without the mean absorption i U'_0.
+
+        Off the diagonal U_{g-h} - (lambda/2) sum_w U_{g-w} U_{w-h}/s_w; on it
+        2 s_g/lambda - (lambda/2) sum_w |U_{g-w}|^2/s_w.
+        """
+        half = self.wavelength / 2
+        matrix = self._coefficients[index]
+        diagonal = (strong_errors / half).to(self.dtype)
+        if weak.shape[1]:
+            to_weak = self._coefficients[rows[:, :, None] - weak[:, None, :] + self._origin]
+            if self._symmetric:
+                from_weak = to_weak.mT
+            else:
+                from_weak = self._coefficients[weak[:, :, None] - rows[:, None, :] + self._origin]
+            scaled = (weak_inverse * -half).to(self.dtype)
+            matrix = torch.baddbmm(matrix, to_weak * scaled[:, None, :], from_weak)
+            square = torch.view_as_real(to_weak).square().sum(-1).to(self.dtype)
+            diagonal = diagonal + torch.bmm(square, scaled[:, :, None])[:, :, 0]
+        matrix.diagonal(dim1=1, dim2=2).copy_(diagonal)
+        return matrix
+
+
+def _doublings(n: int, n_terms: int) -> int:
+    """Squarings beyond P worth their cost: blocks of 8 depths for small matrices."""
+    return min(3, max(0, (n_terms - 1).bit_length() - 1)) if n < 200 else 2
+
+
+def _default_batch_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0]) // 4
+    return 8 << 20
