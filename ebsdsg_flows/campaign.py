@@ -1,0 +1,179 @@
+"""A campaign: which structures, how they are simulated, what is learned from them.
+
+One YAML file says all of it.  Reading it checks every key and every value before anything runs or
+is stored, so that a spelling mistake costs a second and not a night on a cluster.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+if TYPE_CHECKING:
+    from ebsdsg_sim.parameters import SimulationParameters
+
+
+class CampaignError(ValueError):
+    """The campaign file is missing, is not YAML or has a wrong key or value."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StructureQuery(_Section):
+    """Which structures take part.
+
+    Parameters
+    ----------
+    source : ``demo`` for the packaged set, or a path: CIF file, folder of CIF files, JSON lines.
+    groups : true space groups kept; empty keeps all.
+    materials : identifiers kept; empty keeps all.
+    max_volume : largest conventional cell per true space group [Angstrom^3].
+    symprec : tolerance of the symmetry search [Angstrom].
+    """
+
+    source: str
+    groups: tuple[int, ...] = ()
+    materials: tuple[str, ...] = ()
+    max_volume: dict[int, float] = Field(default_factory=dict)
+    symprec: float = Field(0.1, gt=0)
+
+    @field_validator("groups")
+    @classmethod
+    def _space_groups(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        wrong = [g for g in value if not 1 <= g <= 230]
+        if wrong:
+            raise ValueError(f"{wrong} are not space groups (1 to 230)")
+        return value
+
+
+class SimulationPlan(_Section):
+    """How each structure becomes a master pattern.
+
+    Parameters
+    ----------
+    engine : name of the engine; ``builtin`` needs nothing beside this package.
+    debye_waller : Debye-Waller factor of every atom [nm^2].
+    parameters : fields of :class:`ebsdsg_sim.parameters.SimulationParameters`.
+    """
+
+    engine: Literal["builtin"] = "builtin"
+    debye_waller: float = Field(0.004, gt=0)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("parameters")
+    @classmethod
+    def _known_parameters(cls, value: dict[str, Any]) -> dict[str, Any]:
+        from ebsdsg_sim.parameters import SimulationParameters
+
+        return SimulationParameters.from_dict(value).to_dict()
+
+    @property
+    def simulation_parameters(self) -> SimulationParameters:
+        """The parameters as the physics layer takes them."""
+        from ebsdsg_sim.parameters import SimulationParameters
+
+        return SimulationParameters.from_dict(self.parameters)
+
+
+class Campaign(_Section):
+    """One campaign, as its file says it.
+
+    Parameters
+    ----------
+    name : key of the campaign in the database.
+    description : free text for the report.
+    structures, simulation : see their classes.
+    datasets : name to recipe, fields of :class:`ebsdsg_ml.recipe.DatasetRecipe`.
+    training : fields of :class:`ebsdsg_ml.protocol.TrainingConfig`.
+    final_model : name of the data set on which, all folds together, the final model is trained;
+        ``None`` trains none.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    description: str = ""
+    structures: StructureQuery
+    simulation: SimulationPlan = SimulationPlan()
+    datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    final_model: str | None = None
+
+    @field_validator("datasets")
+    @classmethod
+    def _known_recipes(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        from ebsdsg_ml.recipe import DatasetRecipe
+
+        return {name: DatasetRecipe.from_dict(recipe).to_dict() for name, recipe in value.items()}
+
+    @field_validator("training")
+    @classmethod
+    def _known_training(cls, value: dict[str, Any]) -> dict[str, Any]:
+        from ebsdsg_ml.protocol import TrainingConfig
+
+        return TrainingConfig.from_dict(value).to_dict()
+
+    @model_validator(mode="after")
+    def _final_model_exists(self) -> Campaign:
+        if self.final_model is not None and self.final_model not in self.datasets:
+            raise ValueError(
+                f"final_model {self.final_model!r} is not one of the data sets "
+                f"({', '.join(self.datasets) or 'none'})"
+            )
+        return self
+
+
+def load_campaign(path: str | Path) -> Campaign:
+    """Read and check a campaign file.
+
+    Parameters
+    ----------
+    path : YAML file; a relative ``structures.source`` is taken relative to it.
+
+    Raises
+    ------
+    CampaignError
+        If the file is missing, is not YAML, or has an unknown key or a wrong value.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    path = Path(path)
+    if not path.is_file():
+        raise CampaignError(f"no campaign file at {path}")
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise CampaignError(f"{path} is not readable as YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise CampaignError(f"{path} must hold a mapping with the keys {_keys(Campaign)}")
+    try:
+        campaign = Campaign.model_validate(content)
+    except ValidationError as error:
+        raise CampaignError(f"{path}: {_first_problem(error)}") from None
+    source = campaign.structures.source
+    if source != "demo" and not Path(source).is_absolute():
+        query = campaign.structures.model_copy(update={"source": str(path.parent / source)})
+        campaign = campaign.model_copy(update={"structures": query})
+    return campaign
+
+
+def _keys(model: type[BaseModel]) -> str:
+    return ", ".join(model.model_fields)
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        model: type[BaseModel] = Campaign
+        for part in problem["loc"][:-1]:
+            annotation = model.model_fields[str(part)].annotation
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                model = annotation
+        return f"unknown key {where!r}; known keys here: {_keys(model)}"
+    if problem["type"] == "missing":
+        return f"key {where!r} is missing"
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,39 @@
+"""The command line.  Commands import what they need when they run, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ebsdsg_flows.cli import campaigns, database, patterns
+
+app = typer.Typer(
+    name="ebsdsg",
+    help="From a Materials Project query to a space-group classifier for EBSD patterns.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+campaigns.register(app)
+patterns.register(app)
+app.add_typer(database.app, name="db")
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line on stderr and exit code 1."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        print(
+            "interrupted; nothing that was finished is lost, run the command again", file=sys.stderr
+        )
+        sys.exit(130)
+    except Exception as error:
+        from ebsdsg_flows.cli.errors import explain
+
+        sys.exit(explain(error))
+
+
+__all__ = ["app", "main"]

@@ -1,0 +1,47 @@
+"""The engine that needs nothing but this package: :mod:`ebsdsg_sim` in this very process."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ebsdsg_flows.engines.base import Engine, EngineResult, Progress
+
+if TYPE_CHECKING:
+    from ebsdsg_sim.parameters import SimulationParameters
+
+
+@dataclass
+class BuiltinEngine(Engine):
+    """Monte Carlo and dynamical calculation of :mod:`ebsdsg_sim`."""
+
+    name: ClassVar[str] = "builtin"
+    version: ClassVar[str] = "1"
+
+    def simulate(
+        self,
+        crystal: dict[str, Any],
+        parameters: SimulationParameters,
+        path: Path,
+        progress: Progress,
+    ) -> EngineResult:
+        """See :meth:`ebsdsg_flows.engines.base.Engine.simulate`."""
+        import torch
+        from ebsdsg_sim.simulate import simulate
+
+        from ebsdsg_flows.settings import get_settings
+        from ebsdsg_sim.crystal import Crystal
+
+        settings = get_settings()
+        torch.set_num_threads(settings.threads)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        report = simulate(
+            Crystal.from_dict(crystal),
+            parameters,
+            path,
+            device=settings.device,
+            progress=progress,
+        )
+        figures = {key: value for key, value in asdict(report).items() if key != "path"}
+        return EngineResult(path, report.sha256, report.bytes, figures)

@@ -1,0 +1,15 @@
+"""Jobs: one station of the campaign each, as jobflow Makers."""
+
+from ebsdsg_flows.jobs.learning import DatasetMaker, EvaluationMaker, TrainingMaker
+from ebsdsg_flows.jobs.reports import ReportMaker
+from ebsdsg_flows.jobs.simulations import MasterPatternMaker
+from ebsdsg_flows.jobs.structures import RelabelMaker
+
+__all__ = [
+    "DatasetMaker",
+    "EvaluationMaker",
+    "MasterPatternMaker",
+    "RelabelMaker",
+    "ReportMaker",
+    "TrainingMaker",
+]

@@ -1,0 +1,117 @@
+"""The stations of learning: a data set, one training run, and what the folds say together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobflow import Maker, job
+
+
+@dataclass
+class DatasetMaker(Maker):
+    """Build a leak-free data set from simulations.
+
+    Parameters
+    ----------
+    name : of the job.
+    recipe : fields of :class:`ebsdsg_ml.recipe.DatasetRecipe`.
+    """
+
+    name: str = "data set"
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+    @job
+    def make(self, simulations: list[str], campaign: str | None = None) -> str:
+        """Build it, unless it exists.
+
+        Parameters
+        ----------
+        simulations : keys of completed simulations.
+        campaign : name of the campaign that it belongs to.
+
+        Returns
+        -------
+        Key of the data set's document.
+        """
+        from ebsdsg_flows.learning import make_dataset
+        from ebsdsg_flows.session import open_stores
+
+        stores = open_stores()
+        dataset = make_dataset(stores, self.recipe, simulations)
+        if campaign is not None:
+            stores.campaigns.update_one({"key": campaign}, {"$addToSet": {"datasets": dataset.key}})
+        return dataset.key
+
+
+@dataclass
+class TrainingMaker(Maker):
+    """Train one classifier.
+
+    Parameters
+    ----------
+    name : of the job.
+    training : fields of :class:`ebsdsg_ml.protocol.TrainingConfig`.
+    """
+
+    name: str = "training"
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @job
+    def make(self, dataset: str, fold: int | None, campaign: str | None = None) -> str:
+        """Train, continue or return what was trained.
+
+        Parameters
+        ----------
+        dataset : key of the data set.
+        fold : left out; ``None`` trains on all.
+        campaign : name of the campaign that it belongs to.
+
+        Returns
+        -------
+        Key of the training run's document.
+        """
+        from ebsdsg_flows.learning import get_dataset, train_classifier
+        from ebsdsg_flows.session import open_stores
+
+        stores = open_stores()
+        run = train_classifier(stores, get_dataset(stores, dataset), fold, self.training)
+        if campaign is not None:
+            stores.campaigns.update_one(
+                {"key": campaign}, {"$addToSet": {"training_runs": run.key}}
+            )
+        return run.key
+
+
+@dataclass
+class EvaluationMaker(Maker):
+    """Put the held-out folds together: accuracy, confusion matrix, accuracy of every phase."""
+
+    name: str = "evaluation"
+
+    @job
+    def make(self, dataset: str, runs: list[str], campaign: str | None = None) -> dict[str, Any]:
+        """Evaluate every run on the fold that it did not see.
+
+        Parameters
+        ----------
+        dataset : key of the data set.
+        runs : keys of its training runs, one per fold.
+        campaign : name of the campaign whose document gets the result.
+
+        Returns
+        -------
+        Plain tables: ``accuracy``, ``confusion``, ``per_phase``, ``runs``, ``labels``, ``dataset``.
+        """
+        from ebsdsg_flows.evaluation import evaluate_folds
+        from ebsdsg_flows.learning import get_dataset
+        from ebsdsg_flows.session import open_stores
+
+        stores = open_stores()
+        found = get_dataset(stores, dataset)
+        result = evaluate_folds(stores, found, runs)
+        if campaign is not None:
+            stores.campaigns.update_one(
+                {"key": campaign}, {"$set": {f"progress.evaluations.{found.labels}": result}}
+            )
+        return result

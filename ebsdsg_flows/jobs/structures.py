@@ -1,0 +1,76 @@
+"""The station where a structure gets its labels: standardised, checked, relabelled, stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jobflow import Maker, Response, job
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+
+@dataclass
+class RelabelMaker(Maker):
+    """Standardise a structure and find its space group before and after disordering.
+
+    Parameters
+    ----------
+    name : of the job.
+    symprec : tolerance of the symmetry search [Angstrom].
+    """
+
+    name: str = "relabel"
+    symprec: float = 0.1
+
+    @job
+    def make(
+        self,
+        structure: Structure,
+        material_id: str,
+        source: dict[str, str] | None = None,
+        licence: str = "unknown",
+        campaign: str | None = None,
+    ) -> dict[str, Any] | Response:
+        """Make and store the structure's document.
+
+        Parameters
+        ----------
+        structure : any setting of the cell.
+        material_id : key of the document.
+        source : ``kind``, ``identifier`` and ``reference`` of the structure's origin.
+        licence : under which it may be used.
+        campaign : name of the campaign that it is a member of; a structure that cannot be used is
+            recorded there, with the reason, and its flow ends.
+
+        Returns
+        -------
+        The structure's document as plain JSON types.
+
+        Raises
+        ------
+        ebsdsg_flows.structures.StructureError
+            If the structure cannot be used and belongs to no campaign.
+        """
+        from ebsdsg_flows.advance import advance, skip_structure
+        from ebsdsg_flows.session import open_stores
+        from ebsdsg_flows.structures import StructureError, structure_document
+
+        stores = open_stores()
+        try:
+            document = structure_document(
+                structure,
+                material_id,
+                source=source,
+                licence=licence,
+                symprec=self.symprec,
+            )
+        except StructureError as error:
+            if campaign is None:
+                raise
+            skip_structure(stores, campaign, material_id, str(error))
+            advance(stores, campaign)
+            return Response(output={"skipped": str(error)}, stop_children=True)
+        stores.save(document)
+        return document.model_dump(mode="json")

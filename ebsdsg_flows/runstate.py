@@ -1,0 +1,187 @@
+"""A simulation from claim to checked file, with its state written down at every step.
+
+Whatever happens in between, the database tells the truth afterwards: a simulation is ``completed``
+only after its file was read back, a failure carries its number and text, and a worker that dies
+leaves a run whose heartbeat stops.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from ebsdsg_flows.engines.base import Engine, EngineResult
+from ebsdsg_flows.settings import get_settings
+from stores.documents import (
+    EngineReference,
+    Failure,
+    FileReference,
+    MasterPatternDocument,
+    SimulationDocument,
+)
+from stores.runs import ClaimRefused, Run, claim, retry
+from stores.states import ENDED_BADLY, State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ebsdsg_sim.parameters import SimulationParameters
+    from stores.collections import Stores
+
+ENGINE_FAILED = 10
+"""Failure code of an engine that gave up."""
+
+
+class SimulationFailed(RuntimeError):
+    """A simulation ended badly; its run's document says where and why."""
+
+
+def simulation_of(
+    structure: Mapping[str, Any],
+    parameters: SimulationParameters,
+    engine: Engine,
+    debye_waller: float | None = None,
+) -> SimulationDocument:
+    """The simulation that a structure, parameters and an engine make.
+
+    Parameters
+    ----------
+    structure : document of a structure as plain JSON types.
+    parameters : what is computed.
+    engine : what computes it.
+    debye_waller : Debye-Waller factor of every atom [nm^2]; ``None`` keeps the structure's.
+
+    Returns
+    -------
+    A waiting simulation; its key is the hash of what was given.
+    """
+    crystal = dict(structure["crystal"])
+    if debye_waller is not None:
+        crystal["sites"] = [{**site, "debye_waller": debye_waller} for site in crystal["sites"]]
+    return SimulationDocument.of(
+        material_id=structure["material_id"],
+        formula=structure["formula"],
+        crystal=crystal,
+        parameters=parameters.to_dict(),
+        engine=EngineReference(name=engine.name, physics_version=engine.version),
+        space_group=structure["space_group"]["number"],
+        relabelled=structure["relabel"]["number"],
+        n_energies=len(parameters.energies),
+    )
+
+
+def run_simulation(
+    stores: Stores, key: str, engine: Engine, parameters: SimulationParameters
+) -> MasterPatternDocument:
+    """Compute a registered simulation, or return what was computed before.
+
+    Parameters
+    ----------
+    stores : open database.
+    key : of a simulation in it.
+    engine, parameters : that it was registered with.
+
+    Returns
+    -------
+    Document of the checked master pattern.
+
+    Raises
+    ------
+    SimulationFailed
+        If the engine gives up, or another worker's attempt at the same simulation ended badly.
+    """
+    while True:
+        simulation = stores.get(SimulationDocument, key)
+        if simulation is not None and simulation.state is State.COMPLETED:
+            pattern = stores.get(MasterPatternDocument, key)
+            if pattern is not None:
+                return pattern
+            raise SimulationFailed(f"{simulation!r} is completed, but its pattern is gone")
+        try:
+            run = _claim(stores, key, engine, parameters)
+        except ClaimRefused as refused:
+            if refused.actual is State.COMPLETED:
+                continue
+            if refused.actual is not State.RUNNING:
+                raise SimulationFailed(str(refused)) from None
+            # somebody else computes the very same thing: wait for it, or for its death
+            time.sleep(get_settings().heartbeat)
+            continue
+        return _compute(stores, key, engine, parameters, run)
+
+
+def _claim(stores: Stores, key: str, engine: Engine, parameters: SimulationParameters) -> Run:
+    """Claim a simulation; one whose firework was sent again after a bad end gets a new attempt."""
+    settings = get_settings()
+    simulation = stores.get(SimulationDocument, key)
+    if simulation is not None and simulation.state in ENDED_BADLY:
+        retry(stores, key, reason="its firework was run again")
+    return claim(
+        stores,
+        key,
+        stage="master pattern",
+        program=f"ebsdsg {engine.name}",
+        n_energies=len(parameters.energies),
+        threads=settings.threads,
+        gpu=settings.device if settings.device != "cpu" else None,
+        heartbeat=timedelta(seconds=settings.heartbeat),
+    )
+
+
+def _compute(
+    stores: Stores, key: str, engine: Engine, parameters: SimulationParameters, run: Run
+) -> MasterPatternDocument:
+    simulation = stores.get(SimulationDocument, key)
+    assert simulation is not None, "claimed above"
+    root = get_settings().root
+    relative = f"master_patterns/{key[:2]}/{key}.h5"
+
+    def progress(stage: str, done: int, total: int, fraction: float) -> None:
+        if run.taken_away.is_set():
+            raise SimulationFailed(f"simulation {key[:10]} was given to another worker")
+        run.note(energies_done=done, message=f"{stage}: {done}/{total} energies, {fraction:.0%}")
+
+    with run:
+        try:
+            result = engine.simulate(simulation.crystal, parameters, root / relative, progress)
+        except (RuntimeError, ValueError) as error:
+            if not run.taken_away.is_set():
+                failure = Failure(code=ENGINE_FAILED, name="engine failed", message=str(error))
+                run.finish(State.FAILED, failure=failure, next_action="look into it, then rerun")
+            raise SimulationFailed(f"{simulation.formula} ({key[:10]}): {error}") from error
+        pattern = _pattern_document(simulation, run, result, relative, parameters)
+        # the pattern's document first: if the worker dies in between, the simulation is not
+        # completed yet, and the next worker finds the finished file and only has to end it
+        stores.save(pattern)
+        run.finish(State.COMPLETED, files=[pattern.file], energies_done=len(parameters.energies))
+    return pattern
+
+
+def _pattern_document(
+    simulation: SimulationDocument,
+    run: Run,
+    result: EngineResult,
+    relative: str,
+    parameters: SimulationParameters,
+) -> MasterPatternDocument:
+    import math
+
+    sites = len(simulation.crystal["sites"])
+    beams = [float(n) for n in result.report.get("strong_beams", [])]
+    if not all(math.isfinite(n) for n in beams):
+        raise SimulationFailed(f"{simulation.formula}: the engine reports beam counts {beams}")
+    return MasterPatternDocument(
+        key=simulation.key,
+        simulation=simulation.key,
+        material_id=simulation.material_id,
+        run=run.key,
+        file=FileReference(path=relative, bytes=result.size, sha256=result.sha256),
+        npx=parameters.npx,
+        n_sites=sites,
+        energies=[float(e) for e in parameters.energies],
+        engine=simulation.engine,
+        parameters=simulation.parameters,
+        beams=beams,
+        cpu_seconds=result.report.get("cpu_seconds"),
+    )

@@ -1,0 +1,177 @@
+"""From a campaign file to the queue: one small workflow per structure, and only what is missing.
+
+A member of a campaign is identified by the hash of its structure as the source gives it and of
+everything that makes its master pattern.  A member that has a workflow is never added again, by
+whatever campaign; a changed parameter makes other members and leaves the old ones alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ebsdsg_flows.engines import make_engine
+from stores.documents import CampaignDocument, SimulationDocument, StructureDocument
+from stores.identity import content_hash
+
+if TYPE_CHECKING:
+    from ebsdsg_flows.campaign import Campaign
+    from ebsdsg_flows.sources import SourceItem
+    from stores.collections import Stores
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a submission adds.
+
+    Parameters
+    ----------
+    campaign : name.
+    members : member hash to structure, of all structures of the campaign.
+    new : hashes of the members that have no workflow yet.
+    refused : identifier and reason of the structures of the source that cannot be used.
+    learning : whether the learning workflow can be added at once.
+    """
+
+    campaign: str
+    members: dict[str, SourceItem]
+    new: tuple[str, ...]
+    refused: tuple[tuple[str, str], ...] = ()
+    learning: bool = field(default=False, compare=False)
+
+    def __str__(self) -> str:
+        lines = [
+            f"campaign {self.campaign}: {len(self.members)} structures, "
+            f"{len(self.new)} new simulations, {len(self.members) - len(self.new)} already there"
+        ]
+        lines += [f"  refused {identifier}: {reason}" for identifier, reason in self.refused]
+        if self.learning:
+            lines.append("  all simulations have ended: learning was added")
+        return "\n".join(lines)
+
+
+def member_hash(item: SourceItem, campaign: Campaign) -> str:
+    """Identity of one member of a campaign."""
+    engine = make_engine(campaign.simulation.engine)
+    return content_hash(
+        {
+            "structure": item.structure.as_dict(),
+            "symprec": campaign.structures.symprec,
+            "debye_waller": campaign.simulation.debye_waller,
+            "parameters": campaign.simulation.parameters,
+            "engine": [engine.name, engine.version],
+        }
+    )
+
+
+def plan(campaign: Campaign, stores: Stores) -> Plan:
+    """Find out what a submission would add, without adding it.
+
+    Parameters
+    ----------
+    campaign : as its file says it.
+    stores : open database.
+
+    Raises
+    ------
+    ebsdsg_flows.structures.StructureError
+        If the source is one structure and that cannot be used.
+    ebsdsg_flows.sources.SourceError
+        If the source does not exist or holds no usable structure.
+    """
+    from ebsdsg_flows.sources import read_sources
+    from ebsdsg_flows.workflows import known_members
+
+    items, refused = read_sources(campaign.structures)
+    members = {member_hash(item, campaign): item for item in items}
+    known = known_members(stores.launchpad(strm_lvl="ERROR"), members)
+    new = tuple(member for member in members if member not in known)
+    return Plan(campaign.name, members, new, refused)
+
+
+def submit(campaign: Campaign, stores: Stores) -> Plan:
+    """Add what is missing of a campaign.
+
+    Parameters
+    ----------
+    campaign : as its file says it.
+    stores : open database.
+
+    Returns
+    -------
+    What was added.
+    """
+    from ebsdsg_flows.advance import advance
+    from ebsdsg_flows.flows.simulation import SimulationFlowMaker
+    from ebsdsg_flows.jobs import MasterPatternMaker, RelabelMaker
+    from ebsdsg_flows.workflows import add_workflows, to_workflow
+
+    todo = plan(campaign, stores)
+    _record(campaign, todo, stores)
+    maker = SimulationFlowMaker(
+        relabel_maker=RelabelMaker(symprec=campaign.structures.symprec),
+        master_pattern_maker=MasterPatternMaker(
+            engine=make_engine(campaign.simulation.engine),
+            parameters=campaign.simulation.simulation_parameters,
+            debye_waller=campaign.simulation.debye_waller,
+        ),
+    )
+    workflows = []
+    for member in todo.new:
+        item = todo.members[member]
+        flow = maker.make(
+            item.structure, item.material_id, item.source, item.licence, campaign.name
+        )
+        metadata = {"campaign": campaign.name, "member": member, "material_id": item.material_id}
+        workflows.append(to_workflow(flow, metadata))
+    add_workflows(stores.launchpad(strm_lvl="ERROR"), workflows)
+    learning = advance(stores, campaign.name)
+    return Plan(todo.campaign, todo.members, todo.new, todo.refused, learning)
+
+
+def _record(campaign: Campaign, todo: Plan, stores: Stores) -> None:
+    """Write the campaign's document, with the members that other submissions already made.
+
+    The simulations of a campaign that is submitted again unchanged are only added to, because
+    workers may be adding theirs at the same moment.
+    """
+    content = campaign.model_dump(mode="json")
+    config = content_hash(content)
+    present = [item for member, item in todo.members.items() if member not in todo.new]
+    simulations = [key for item in present if (key := _simulation_key(item, campaign, stores))]
+    old = stores.get(CampaignDocument, campaign.name)
+    if old is not None and old.config_hash == config:
+        stores.campaigns.update_one(
+            {"key": campaign.name}, {"$addToSet": {"simulations": {"$each": simulations}}}
+        )
+        return
+    parameters = {key: content[key] for key in ("datasets", "training", "final_model")}
+    structures = [item.material_id for item in todo.members.values()]
+    document = CampaignDocument(
+        key=campaign.name,
+        name=campaign.name,
+        query=content["structures"] | {"description": campaign.description},
+        parameters=parameters | {"simulation": content["simulation"]},
+        structures=structures,
+        simulations=simulations,
+        skipped=[entry for entry in (old.skipped if old else []) if entry.identifier in structures],
+        progress=old.progress if old else {},
+        config_hash=config,
+    )
+    stores.save(document)
+
+
+def _simulation_key(item: SourceItem, campaign: Campaign, stores: Stores) -> str | None:
+    """Key of a member's simulation, unless its workflow has not come so far."""
+    from ebsdsg_flows.runstate import simulation_of
+
+    structure = stores.get(StructureDocument, item.material_id)
+    if structure is None:
+        return None
+    simulation = simulation_of(
+        structure.model_dump(mode="json"),
+        campaign.simulation.simulation_parameters,
+        make_engine(campaign.simulation.engine),
+        campaign.simulation.debye_waller,
+    )
+    return simulation.key if stores.get(SimulationDocument, simulation.key) else None

@@ -1,0 +1,67 @@
+"""A worker process: takes whatever firework is ready, one after the other.
+
+Its name in FireWorks tells host, process id and start time, so that a firework whose worker is gone
+can be recognised at once and does not wait for a time-out.  FireWorks' own ``rlaunch`` does the
+same work under the name in ``my_fworker.yaml``.
+"""
+
+from __future__ import annotations
+
+import os
+
+from stores.documents import Owner
+from stores.owners import is_gone, this_process
+
+PREFIX = "ebsdsg worker "
+IDLE_SECONDS = 0.5
+
+
+def worker_name() -> str:
+    """Name under which this process works."""
+    return PREFIX + this_process().model_dump_json()
+
+
+def worker_is_gone(name: str) -> bool:
+    """Whether the worker of that name is known to have ended.
+
+    Parameters
+    ----------
+    name : of a FireWorks worker; the names of other programs tell nothing and give ``False``.
+    """
+    if not name.startswith(PREFIX):
+        return False
+    return is_gone(Owner.model_validate_json(name.removeprefix(PREFIX)))
+
+
+def main() -> None:
+    """Work until ended by a signal.
+
+    SIGTERM keeps its default action: a worker that is ended in the middle of a firework leaves it
+    running in the database, and :mod:`ebsdsg_flows.recover` puts it back, where a Python exception
+    would make FireWorks record a failure that is none.
+    """
+    import torch
+    from fireworks import FWorker
+    from fireworks.core.rocket_launcher import rapidfire
+
+    from ebsdsg_flows.session import open_stores
+    from ebsdsg_flows.settings import get_settings
+
+    settings = get_settings()
+    torch.set_num_threads(settings.threads)
+    launches = settings.root / "launches"
+    launches.mkdir(parents=True, exist_ok=True)
+    os.chdir(launches)
+    launchpad = open_stores().launchpad(strm_lvl="WARNING")
+    rapidfire(
+        launchpad,
+        FWorker(name=worker_name()),
+        m_dir=str(launches),
+        nlaunches="infinite",
+        sleep_time=IDLE_SECONDS,
+        strm_lvl="WARNING",
+    )
+
+
+if __name__ == "__main__":
+    main()

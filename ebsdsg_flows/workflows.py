@@ -1,0 +1,103 @@
+"""From jobflow flows to FireWorks workflows whose jobs find their store where they run.
+
+jobflow's own Firetask falls back to a store in memory when no ``JOBFLOW_CONFIG_FILE`` is set, and
+outputs then vanish between processes.  Ours takes the store from this package's settings on the
+worker, so that no address or password ever enters a launchpad.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fireworks import explicit_serialize
+from jobflow.managers.fireworks import JobFiretask, flow_to_workflow
+
+if TYPE_CHECKING:
+    from fireworks import FWAction, LaunchPad, Workflow
+    from jobflow import Flow, Job
+
+    from stores.connect import Stores
+
+
+def use_configured_jobstore(stores: Stores) -> None:
+    """Make the settings' database the job store of this process.
+
+    A job store that the user configured for jobflow itself (``JOBFLOW_CONFIG_FILE``) wins.
+
+    Parameters
+    ----------
+    stores : open connection.
+    """
+    import jobflow
+
+    if "JOBFLOW_CONFIG_FILE" not in os.environ:
+        jobflow.SETTINGS.JOB_STORE = stores.jobstore()
+
+
+@explicit_serialize
+class EbsdJobFiretask(JobFiretask):
+    """Runs one job with the job store of the worker's settings."""
+
+    def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
+        """Run the job; see :class:`jobflow.managers.fireworks.JobFiretask`."""
+        from ebsdsg_flows.session import open_stores
+
+        use_configured_jobstore(open_stores())
+        return super().run_task(fw_spec)
+
+
+def to_workflow(
+    flow: Flow | Job, metadata: dict[str, Any], priority: int | None = None
+) -> Workflow:
+    """Convert a flow to a workflow of :class:`EbsdJobFiretask`.
+
+    Parameters
+    ----------
+    flow : what to run.
+    metadata : stored on the workflow; small, JSON types only.
+    priority : FireWorks priority of all its jobs; higher runs first.
+
+    Returns
+    -------
+    Workflow ready for :meth:`fireworks.LaunchPad.add_wf`.
+    """
+    workflow = flow_to_workflow(flow, metadata=metadata)
+    for firework in workflow.fws:
+        firework.tasks = [EbsdJobFiretask(task) for task in firework.tasks]
+        firework.spec["_tasks"] = [task.to_dict() for task in firework.tasks]
+        if priority is not None:
+            firework.spec["_priority"] = priority
+    return workflow
+
+
+def add_workflows(launchpad: LaunchPad, workflows: Sequence[Workflow]) -> list[int]:
+    """Add workflows in one bulk insert.
+
+    Returns
+    -------
+    Identifiers of the first firework of each workflow.
+    """
+    if not workflows:
+        return []
+    launchpad.bulk_add_wfs(list(workflows))
+    return [workflow.fws[0].fw_id for workflow in workflows]
+
+
+def known_members(launchpad: LaunchPad, members: Iterable[str]) -> dict[str, str]:
+    """State of the workflows of campaign members.
+
+    Parameters
+    ----------
+    launchpad : where the workflows are.
+    members : member hashes.
+
+    Returns
+    -------
+    Member hash to FireWorks state, for the members that have a workflow.
+    """
+    found = launchpad.workflows.find(
+        {"metadata.member": {"$in": list(members)}}, {"metadata.member": 1, "state": 1}
+    )
+    return {entry["metadata"]["member"]: entry["state"] for entry in found}
