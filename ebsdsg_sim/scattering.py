@@ -13,11 +13,17 @@ References: A. Weickenmeier and H. Kohl, *Acta Cryst.* A47 (1991) 590-597; H. Ro
 from __future__ import annotations
 
 from functools import cache
+from typing import Literal
 
 import numpy as np
 from scipy.special import expi
 
 from ebsdsg_sim.elements import ElementError, read_table
+
+Expansion = Literal["exact", "emsoft"]
+"""``"emsoft"`` replaces a Gaussian of the elastic form factor by the first two terms of its series
+where B_i s^2 < 0.1, and by A_i/s^2 where B_i s^2 > 20, as EMsoft does: up to 4e-4 of f_e at some s.
+"""
 
 EULER = 0.5772156649015329
 BOHR_RADIUS = 0.5289
@@ -48,13 +54,16 @@ def gaussians(atomic_number: int) -> tuple[np.ndarray, np.ndarray]:
     return table[atomic_number - 1, :4], table[atomic_number - 1, 4:]
 
 
-def elastic_form_factor(atomic_number: int, g: np.ndarray) -> np.ndarray:
+def elastic_form_factor(
+    atomic_number: int, g: np.ndarray, expansion: Expansion = "exact"
+) -> np.ndarray:
     """Elastic form factor of an atom at rest, without relativistic factor.
 
     Parameters
     ----------
     atomic_number : Z
     g : (...) lengths of scattering vectors [1/nm]
+    expansion : see `Expansion`
 
     Returns
     -------
@@ -64,6 +73,9 @@ def elastic_form_factor(atomic_number: int, g: np.ndarray) -> np.ndarray:
     s2 = (np.asarray(g, dtype=float)[..., None] / 20) ** 2
     safe = np.where(s2 > 0, s2, 1.0)
     terms = np.where(s2 > 0, -a * np.expm1(-b * safe) / safe, a * b)
+    if expansion == "emsoft":
+        terms = np.where(b * s2 < 0.1, a * b * (1 - b * s2 / 2), terms)
+        terms = np.where(b * s2 > 20, a / safe, terms)
     return terms.sum(axis=-1)
 
 
@@ -158,6 +170,7 @@ def complex_form_factor(
     energy: float,
     g: np.ndarray,
     phonon: np.ndarray | None = None,
+    expansion: Expansion = "exact",
 ) -> np.ndarray:
     """Form factor of a vibrating atom: elastic in the real, absorptive in the imaginary part.
 
@@ -169,6 +182,7 @@ def complex_form_factor(
     g : (n,) lengths of scattering vectors [1/nm]
     phonon : (n,) `phonon_absorption` at the same g, which does not depend on the energy; computed
         where not given
+    expansion : see `Expansion`
 
     Returns
     -------
@@ -179,7 +193,7 @@ def complex_form_factor(
     damping = debye_waller_factor(debye_waller, g)
     if phonon is None:
         phonon = phonon_absorption(atomic_number, debye_waller, g)
-    elastic = 4 * np.pi * gamma * damping * elastic_form_factor(atomic_number, g)
+    elastic = 4 * np.pi * gamma * damping * elastic_form_factor(atomic_number, g, expansion)
     absorptive = phonon + damping * core_absorption(atomic_number, energy, g)
     return elastic + 1j * gamma**2 / vacuum_wave_number(energy) * absorptive
 

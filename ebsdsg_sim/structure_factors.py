@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 
 from ebsdsg_sim.crystal import Crystal
-from ebsdsg_sim.scattering import complex_form_factor, phonon_absorption
+from ebsdsg_sim.scattering import Expansion, complex_form_factor, phonon_absorption
 
 VOLT_ANGSTROM = 0.04787801
 """h^2/(2 pi m0 e) [V nm^3/Angstrom], the value EMsoft uses."""
@@ -206,7 +206,9 @@ class SiteWeights:
     weights: np.ndarray
 
 
-def fourier_table(crystal: Crystal, energy: float, dmin: float) -> FourierTable:
+def fourier_table(
+    crystal: Crystal, energy: float, dmin: float, expansion: Expansion = "emsoft"
+) -> FourierTable:
     """Fourier coefficients for all differences of reflections with a spacing above ``dmin`` [nm].
 
     Parameters
@@ -214,6 +216,8 @@ def fourier_table(crystal: Crystal, energy: float, dmin: float) -> FourierTable:
     crystal : the crystal
     energy : electron energy [keV]
     dmin : smallest interplanar spacing of a reflection [nm]
+    expansion : of the elastic form factor; EMsoft's by default, because a reflection near a
+        cut-off is taken or left by its value (`ebsdsg_sim.scattering.Expansion`)
 
     Raises
     ------
@@ -231,7 +235,7 @@ def fourier_table(crystal: Crystal, energy: float, dmin: float) -> FourierTable:
             continue
         phonon = _phonon(crystal, number, limits, dmin)
         factor = complex_form_factor(
-            site.atomic_number, site.debye_waller, energy, lengths, phonon
+            site.atomic_number, site.debye_waller, energy, lengths, phonon, expansion
         )
         factor = np.append(scale * site.occupancy * factor, 0)[inverse]
         phases = _phases(crystal.positions[number], limits, sign=-1)
@@ -299,9 +303,7 @@ def _lengths(
 
 
 @lru_cache(maxsize=64)
-def _phonon(
-    crystal: Crystal, site: int, limits: tuple[int, int, int], dmin: float
-) -> np.ndarray:
+def _phonon(crystal: Crystal, site: int, limits: tuple[int, int, int], dmin: float) -> np.ndarray:
     """Phonon absorption of a site at the distinct |g|: costly, and the same for every energy."""
     lengths, _ = _lengths(crystal, limits, dmin)
     chosen = crystal.sites[site]
