@@ -19,6 +19,9 @@ URI_VARIABLE = "EBSDSG_MONGO_URI"
 ROOT_VARIABLE = "EBSDSG_ROOT"
 DEFAULT_DATABASE = "ebsdsg"
 
+EMBEDDED_PATIENCE = 60.0
+"""Seconds that clients of the embedded server wait for it to come back after it was killed."""
+
 
 class DatabaseUnavailable(RuntimeError):
     """No database could be reached; the message says which was tried and what to do."""
@@ -40,7 +43,7 @@ def connect(
     root : data root whose embedded server is used; ``None`` takes ``EBSDSG_ROOT``, else
         ``.ebsdsg`` in the current directory.
     database : name of the database; ``None`` takes the one in the URI's path, else ``ebsdsg``.
-    timeout : seconds to wait for the server.
+    timeout : seconds to wait for a server that is not the embedded one.
 
     Returns
     -------
@@ -60,6 +63,9 @@ def connect(
     )
 
     uri, embedded_root = locate(uri, root)
+    if embedded_root is not None:
+        # it answered a moment ago; while its keeper restarts it, clients wait instead of failing
+        timeout = max(timeout, EMBEDDED_PATIENCE)
     shown = redact(uri)
     try:
         client: MongoClient[dict[str, Any]] = MongoClient(uri, **client_options(timeout))

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from stores.documents import Claim, Failure, FileReference, RunDocument, short
-from stores.janitor import STALE, free_if_dead, settle, simulation_values
+from stores.janitor import STALE, free_if_dead, mark_lost, retry, settle, simulation_values
 from stores.owners import this_process
 from stores.states import ENDED_BADLY, State, StateError, now, transition
 
@@ -29,6 +29,8 @@ HEARTBEAT = timedelta(seconds=10)
 """Time between two signs of life."""
 
 UNEXPECTED = Failure(code=1, name="unexpected error", message="")
+
+__all__ = ["HEARTBEAT", "STALE", "ClaimRefused", "Run", "claim", "mark_lost", "retry", "settle"]
 
 log = logging.getLogger(__name__)
 

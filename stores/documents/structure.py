@@ -108,7 +108,7 @@ class StructureDocument(Document):
     n_sites : positions of the asymmetric unit.
     density : [g/cm³].
     mean_atomic_number : mean over the atoms of the cell, weighted by occupancy.
-    prototype : composition-free name of the arrangement, such as ``AB_cP2_221_a_b``.
+    prototype : composition-free name of the arrangement, such as ``AB_cP2_221_1_1``.
     symprec : tolerance with which the cell was symmetrised [Å].
     """
 
