@@ -6,9 +6,9 @@ import datetime as dt
 import os
 import platform
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .crud import namespace_of
+from .arguments import Command, Reply, namespace_of
 from .engine import SESSION_MINUTES
 from .errors import DatabaseError, not_implemented
 from .indexes import parse_definition
@@ -17,9 +17,6 @@ from .wire import MAX_DOCUMENT, MAX_MESSAGE, MAX_WRITE_BATCH
 
 if TYPE_CHECKING:
     from .engine import Engine
-
-Command = dict[str, Any]
-Reply = dict[str, Any]
 
 VERSION = (7, 0, 0)
 WIRE_VERSION = 21

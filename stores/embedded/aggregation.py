@@ -15,6 +15,7 @@ from .errors import DatabaseError, not_implemented
 from .matching import compile_filter
 from .projecting import refuse_collisions
 from .values import clone
+from .wire import decode, encode
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -158,12 +159,17 @@ def _target(database: str, options: Any) -> str:
     raise DatabaseError(9, f"the target must be a collection name or {{db, coll}}: {options!r}")
 
 
+def _stored(document: dict[str, Any]) -> dict[str, Any]:
+    """Copy of a computed document as a restart would read it (milliseconds, no time zones)."""
+    return decode(encode(document))
+
+
 def _out(engine: Engine, database: str, options: Any, documents: Iterable[dict[str, Any]]) -> None:
     """Replace the target's documents; its indexes stay."""
     if isinstance(options, Mapping) and "timeseries" in options:
         raise not_implemented("$out into a time series")
     namespace = _target(database, options)
-    copies = [clone(document) for document in documents]
+    copies = [_stored(document) for document in documents]
     old = engine.collections.get(namespace)
     if old is not None:
         engine.drop(namespace)
@@ -197,7 +203,7 @@ def _merge(
     ):
         raise DatabaseError(51183, f"$merge on {fields} needs a unique index on these fields")
     with collection.statement():
-        for document in map(clone, documents):
+        for document in map(_stored, documents):
             missing = [field for field in fields if field not in document]
             if missing and fields != ["_id"]:
                 raise DatabaseError(

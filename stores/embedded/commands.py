@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import bson.errors
 from pymongo.errors import OperationFailure
 
-from . import administration, crud
+from . import administration, reading, writing
+from .arguments import check_fields
 from .errors import DatabaseError, not_implemented
 
 if TYPE_CHECKING:
@@ -66,29 +67,29 @@ COMMANDS: dict[str, CommandEntry] = {
     "killSessions": _entry(administration.end_sessions),
     "commitTransaction": _entry(administration.refuse_transaction, None),
     "abortTransaction": _entry(administration.refuse_transaction, None),
-    "insert": _entry(crud.insert, "documents ordered bypassDocumentValidation", retryable=True),
-    "update": _entry(crud.update, "updates ordered bypassDocumentValidation", retryable=True),
-    "delete": _entry(crud.delete, "deletes ordered", retryable=True),
+    "insert": _entry(writing.insert, "documents ordered bypassDocumentValidation", retryable=True),
+    "update": _entry(writing.update, "updates ordered bypassDocumentValidation", retryable=True),
+    "delete": _entry(writing.delete, "deletes ordered", retryable=True),
     "findAndModify": _entry(
-        crud.find_and_modify,
+        writing.find_and_modify,
         "query sort remove update new fields upsert arrayFilters hint collation "
         "bypassDocumentValidation",
         retryable=True,
     ),
     "find": _entry(
-        crud.find,
+        reading.find,
         "filter sort projection hint skip limit batchSize singleBatch noCursorTimeout collation "
         "allowDiskUse let tailable awaitData returnKey showRecordId allowPartialResults",
     ),
-    "getMore": _entry(crud.get_more, "collection batchSize"),
-    "killCursors": _entry(crud.kill_cursors, "cursors"),
+    "getMore": _entry(reading.get_more, "collection batchSize"),
+    "killCursors": _entry(reading.kill_cursors, "cursors"),
     "aggregate": _entry(
-        crud.aggregate,
+        reading.aggregate,
         "pipeline cursor allowDiskUse hint let collation explain bypassDocumentValidation",
     ),
-    "count": _entry(crud.count, "query limit skip hint collation fields"),
-    "distinct": _entry(crud.distinct, "key query hint collation"),
-    "explain": _entry(crud.explain, "verbosity"),
+    "count": _entry(reading.count, "query limit skip hint collation fields"),
+    "distinct": _entry(reading.distinct, "key query hint collation"),
+    "explain": _entry(reading.explain, "verbosity"),
     "create": _entry(
         administration.create,
         "capped size max viewOn pipeline validator validationLevel validationAction timeseries "
@@ -151,7 +152,7 @@ def _execute(engine: Engine, command: dict[str, Any], address: str, name: str) -
     if command.get("startTransaction") or "autocommit" in command:
         raise not_implemented("a transaction over several commands")
     if entry.options is not None:
-        crud.check_fields(name, command, {name} | entry.options | _GENERIC)
+        check_fields(name, command, {name} | entry.options | _GENERIC)
     if (command.get("readConcern") or {}).get("level") == "snapshot":
         raise not_implemented("read concern 'snapshot'")
     durable = _check_write_concern(command.get("writeConcern") or {})

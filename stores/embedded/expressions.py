@@ -31,6 +31,18 @@ class ForeignDatabase(Protocol):
         """Read access to one collection of the database."""
 
 
+class _NoDatabase:
+    """For stages that see one document only, in updates and projections."""
+
+    name = ""
+
+    def get_collection(self, name: str) -> Any:
+        raise DatabaseError(2, f"another collection ({name}) cannot be read here")
+
+
+NO_DATABASE = _NoDatabase()
+
+
 def refuse_scripts(value: Any) -> None:
     """Raise if a pipeline or expression contains an operator that runs code.
 

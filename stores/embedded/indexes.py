@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import DatabaseError
-from .matching import DocumentTest, compile_filter
+from .matching import compile_filter
+from .predicates import DocumentTest
 from .values import MISSING, hash_key, lookup, split_path
 
 

@@ -207,7 +207,7 @@ def _set_computed(
 ) -> None:
     expressions.refuse_scripts(expression)
     (computed,) = expressions.run_stage(
-        [document], {"$project": {"_id": 0, path: expression}}, _NO_DATABASE
+        [document], {"$project": {"_id": 0, path: expression}}, expressions.NO_DATABASE
     )
     parts = split_path(path)
     for part in parts[:-1]:
@@ -215,13 +215,3 @@ def _set_computed(
         computed = computed.get(part, {})
     if parts[-1] in computed:
         result[parts[-1]] = computed[parts[-1]]
-
-
-class _NoDatabase:
-    name = ""
-
-    def get_collection(self, name: str) -> Any:
-        raise DatabaseError(2, "a projection cannot read another collection")
-
-
-_NO_DATABASE = _NoDatabase()

@@ -6,20 +6,17 @@ nothing behind. Semantics: MongoDB manual, "Update Operators".
 
 from __future__ import annotations
 
-import datetime as dt
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bson import Decimal128, Int64, Timestamp
-
 from . import expressions
 from .errors import DatabaseError
-from .matching import compile_field, compile_filter, element_test
-from .positions import Position, resolve
-from .values import clone, equal, identical, sort_key, split_path
+from .matching import compile_filter
+from .modifiers import MODIFIERS, NEVER_CREATE
+from .positions import resolve
+from .values import clone, equal, identical, split_path
+from .wire import decode, encode
 
-_INT64 = range(-(2**63), 2**63)
 _PIPELINE_STAGES = {"$addFields", "$set", "$project", "$unset", "$replaceRoot", "$replaceWith"}
 
 
@@ -88,20 +85,9 @@ def _apply_pipeline(document: dict[str, Any], pipeline: list[dict[str, Any]]) ->
     for stage in pipeline:
         if len(stage) != 1 or next(iter(stage)) not in _PIPELINE_STAGES:
             raise DatabaseError(2, f"{next(iter(stage), '')} is not allowed within an update")
-        documents = expressions.run_stage(documents, stage, _NO_DATABASE)
-    return documents[0]
-
-
-class _NoDatabase:
-    """Update pipelines see the one document only."""
-
-    name = ""
-
-    def get_collection(self, name: str) -> Any:
-        raise DatabaseError(2, "an update pipeline cannot read another collection")
-
-
-_NO_DATABASE = _NoDatabase()
+        documents = expressions.run_stage(documents, stage, expressions.NO_DATABASE)
+    # through BSON, so that memory holds what a restart would read (milliseconds, no time zones)
+    return decode(encode(documents[0]))
 
 
 def _apply_operators(
@@ -117,13 +103,13 @@ def _apply_operators(
         if operator == "$rename":
             _rename(document, fields)
             continue
-        change = _OPERATORS.get("$set" if operator == "$setOnInsert" else operator)
+        change = MODIFIERS.get("$set" if operator == "$setOnInsert" else operator)
         if change is None:
             raise DatabaseError(9, f"Unknown modifier: {operator}")
         if operator == "$setOnInsert" and not inserting:
             continue
         for path, operand in fields.items():
-            creates = operator not in _NEVER_CREATE
+            creates = operator not in NEVER_CREATE
             for position in resolve(document, split_path(path), query, filters, creates):
                 change(position, operand)
     return document
@@ -162,9 +148,12 @@ def _compile_array_filters(
         (name,) = names
         if name in filters:
             raise DatabaseError(9, f"two array filters for the name {name!r}")
-        test = compile_filter(condition)
-        filters[name] = lambda element, name=name, test=test: test({name: element})
+        filters[name] = _named_element(name, compile_filter(condition))
     return filters
+
+
+def _named_element(name: str, test: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda element: test({name: element})
 
 
 def _filter_names(condition: Mapping[str, Any]) -> set[str]:
@@ -188,176 +177,3 @@ def _rename(document: dict[str, Any], fields: Mapping[str, Any]) -> None:
         value = found[0].value
         found[0].delete()
         resolve(document, split_path(target), {}, {}, creates=True)[0].assign(value)
-
-
-def _number(value: Any, what: str) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal128):
-        raise DatabaseError(14, f"{what} needs a number, not {value!r}")
-    return value
-
-
-def _arithmetic(operator: str, combine: Callable[[Any, Any], Any], missing: Callable[[Any], Any]):  # type: ignore[no-untyped-def]
-    def change(position: Position, operand: Any) -> None:
-        _number(operand, operator)
-        if not position.exists:
-            position.assign(missing(operand))
-            return
-        current = _number(position.value, f"{operator} of {position.name!r}")
-        if isinstance(current, Decimal128) or isinstance(operand, Decimal128):
-            a, b = (
-                x.to_decimal()
-                if isinstance(x, Decimal128)
-                else type(Decimal128("0").to_decimal())(x)
-                for x in (current, operand)
-            )
-            position.assign(Decimal128(combine(a, b)))
-            return
-        result = combine(current, operand)
-        if isinstance(result, int):
-            if result not in _INT64:
-                raise DatabaseError(2, f"{operator} of {position.name!r} leaves the 64-bit range")
-            if Int64 in (type(current), type(operand)):
-                result = Int64(result)  # a 64-bit integer stays one
-        position.assign(result)
-
-    return change
-
-
-def _set(position: Position, operand: Any) -> None:
-    position.assign(clone(operand))
-
-
-def _unset(position: Position, operand: Any) -> None:
-    if position.exists:
-        position.delete()
-
-
-def _minimum(position: Position, operand: Any) -> None:
-    if not position.exists or sort_key(operand) < sort_key(position.value):
-        position.assign(clone(operand))
-
-
-def _maximum(position: Position, operand: Any) -> None:
-    if not position.exists or sort_key(operand) > sort_key(position.value):
-        position.assign(clone(operand))
-
-
-def _current_date(position: Position, operand: Any) -> None:
-    if operand == {"$type": "timestamp"}:
-        position.assign(Timestamp(int(time.time()), 1))
-    elif operand is True or operand == {"$type": "date"}:
-        now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
-        position.assign(now.replace(microsecond=now.microsecond // 1000 * 1000))
-    else:
-        raise DatabaseError(2, f"$currentDate takes true or {{$type: ...}}, not {operand!r}")
-
-
-def _bit(position: Position, operand: Any) -> None:
-    value = position.value if position.exists else 0
-    for name, number in operand.items():
-        if name not in ("and", "or", "xor") or not isinstance(number, int):
-            raise DatabaseError(2, f"$bit takes and, or, xor with integers, not {operand!r}")
-        value = {"and": value & number, "or": value | number, "xor": value ^ number}[name]
-    position.assign(value)
-
-
-def _array(position: Position, operator: str) -> list[Any]:
-    """The array at the position, made if nothing is there."""
-    if not position.exists:
-        position.assign([])
-    value = position.value
-    if not isinstance(value, list):
-        raise DatabaseError(
-            2, f"{operator} needs an array at {position.name!r}, found {type(value).__name__}"
-        )
-    return value
-
-
-def _each(operand: Any, operator: str) -> list[Any]:
-    if isinstance(operand, Mapping) and "$each" in operand:
-        if not isinstance(operand["$each"], list):
-            raise DatabaseError(2, f"the argument of $each in {operator} must be an array")
-        return [clone(item) for item in operand["$each"]]
-    return [clone(operand)]
-
-
-def _push(position: Position, operand: Any) -> None:
-    array = _array(position, "$push")
-    items = _each(operand, "$push")
-    if not (isinstance(operand, Mapping) and "$each" in operand):
-        array.extend(items)
-        return
-    unknown = set(operand) - {"$each", "$position", "$sort", "$slice"}
-    if unknown:
-        raise DatabaseError(2, f"Unrecognized clause in $push: {unknown.pop()}")
-    place = operand.get("$position", len(array))
-    array[place:place] = items
-    order = operand.get("$sort")
-    if isinstance(order, Mapping):
-        wrapped = expressions.sort_documents(
-            [{"item": item} for item in array], {f"item.{key}": way for key, way in order.items()}
-        )
-        array[:] = [item["item"] for item in wrapped]
-    elif order is not None:
-        array.sort(key=sort_key, reverse=order == -1)
-    if "$slice" in operand:
-        count = int(operand["$slice"])
-        array[:] = array[:count] if count >= 0 else array[count:]
-
-
-def _add_to_set(position: Position, operand: Any) -> None:
-    array = _array(position, "$addToSet")
-    for item in _each(operand, "$addToSet"):
-        if not any(equal(item, present) for present in array):
-            array.append(item)
-
-
-def _pop(position: Position, operand: Any) -> None:
-    if isinstance(operand, bool) or operand not in (1, -1):
-        raise DatabaseError(9, f"$pop expects 1 or -1, found: {operand!r}")
-    if position.exists:
-        array = _array(position, "$pop")
-        if array:
-            array.pop(-1 if operand == 1 else 0)
-
-
-def _pull(position: Position, operand: Any) -> None:
-    if not position.exists:
-        return
-    array = _array(position, "$pull")
-    unwanted = element_test(operand) if isinstance(operand, Mapping) else _whole(operand)
-    array[:] = [element for element in array if not unwanted(element)]
-
-
-def _whole(operand: Any) -> Callable[[Any], bool]:
-    test = compile_field((), operand)
-    return lambda element: not isinstance(element, list) and test(element)
-
-
-def _pull_all(position: Position, operand: Any) -> None:
-    if not isinstance(operand, list):
-        raise DatabaseError(2, "$pullAll needs an array")
-    if position.exists:
-        array = _array(position, "$pullAll")
-        array[:] = [
-            element for element in array if not any(equal(element, item) for item in operand)
-        ]
-
-
-_NEVER_CREATE = {"$unset", "$pop", "$pull", "$pullAll"}
-
-_OPERATORS: dict[str, Callable[[Position, Any], None]] = {
-    "$set": _set,
-    "$unset": _unset,
-    "$inc": _arithmetic("$inc", lambda a, b: a + b, lambda operand: operand),
-    "$mul": _arithmetic("$mul", lambda a, b: a * b, lambda operand: operand * 0),
-    "$min": _minimum,
-    "$max": _maximum,
-    "$currentDate": _current_date,
-    "$bit": _bit,
-    "$push": _push,
-    "$addToSet": _add_to_set,
-    "$pop": _pop,
-    "$pull": _pull,
-    "$pullAll": _pull_all,
-}

@@ -79,10 +79,12 @@ def type_rank(value: Any) -> int:
     raise TypeError(f"{type(value).__name__} is not a BSON type")
 
 
-def _milliseconds(value: dt.datetime | DatetimeMS) -> int:
-    if isinstance(value, DatetimeMS):
-        return int(value)
-    return round((value - dt.datetime(1970, 1, 1)) / dt.timedelta(milliseconds=1))
+def _time_key(value: dt.datetime | DatetimeMS) -> tuple[Any, ...]:
+    if isinstance(value, DatetimeMS):  # before the year 1 or after 9999
+        return (45, 2 if int(value) > 0 else 0, int(value))
+    if value.tzinfo is not None:  # from an aggregation expression; stored times are naive UTC
+        value = value.astimezone(dt.UTC).replace(tzinfo=None)
+    return (45, 1, value)
 
 
 def sort_key(value: Any) -> tuple[Any, ...]:
@@ -99,6 +101,8 @@ def sort_key(value: Any) -> tuple[Any, ...]:
         return (10, 0) if value != value else (10, 1, value)
     if kind is ObjectId:
         return (35, value.binary)
+    if kind is dt.datetime:
+        return _time_key(value)
     rank = type_rank(value)
     if rank == 10:
         number = value.to_decimal() if isinstance(value, Decimal128) else value
@@ -114,7 +118,7 @@ def sort_key(value: Any) -> tuple[Any, ...]:
     if rank == 40:
         return (40, value)
     if rank == 45:
-        return (45, _milliseconds(value))
+        return _time_key(value)
     if rank == 47:
         return (47, value.time, value.inc)
     if rank == 50:
@@ -131,8 +135,6 @@ def hash_key(value: Any) -> Any:
         return value
     if (kind is int or kind is float) and value == value:
         return value
-    if kind is dt.datetime:
-        return (45, _milliseconds(value))
     return sort_key(value)
 
 

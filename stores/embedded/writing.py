@@ -1,4 +1,8 @@
-"""Commands that read and write documents: insert, update, delete, find, findAndModify ..."""
+"""Commands that write documents: insert, update, delete and findAndModify.
+
+Each statement of a command is all or nothing; the statements before a failed one stay, as in
+MongoDB.
+"""
 
 from __future__ import annotations
 
@@ -8,34 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
 
-from . import aggregation, expressions
+from . import expressions
+from .arguments import Command, Reply, check_collation, check_fields, check_hint, namespace_of
 from .collection import Collection
 from .errors import DatabaseError
 from .matching import exact_values
 from .positions import resolve
 from .projecting import compile_projection
 from .updating import apply_update, is_replacement
-from .values import MISSING, clone, hash_key, identical, lookup, split_path
+from .values import clone, identical, split_path
 
 if TYPE_CHECKING:
     from .engine import Engine
 
-Command = dict[str, Any]
-Reply = dict[str, Any]
-
-
-def namespace_of(command: Command, key: str) -> str:
-    """Namespace a command names in its first field.
-
-    Raises
-    ------
-    DatabaseError
-        If the collection name is not a string (73).
-    """
-    name = command[key]
-    if not isinstance(name, str) or not name:
-        raise DatabaseError(73, f"collection name for {key!r} must be a string, not {name!r}")
-    return f"{command['$db']}.{name}"
+_UPDATE_FIELDS = {
+    "q", "u", "upsert", "multi", "arrayFilters", "hint", "collation", "sort",
+}  # fmt: skip
 
 
 def _statements(
@@ -227,167 +219,3 @@ def _upsert(
     if "_id" not in made:
         made = {"_id": ObjectId(), **made}
     return collection.insert(engine.next_number(), made)
-
-
-def find(engine: Engine, command: Command) -> Reply:
-    """The ``find`` command."""
-    namespace = namespace_of(command, "find")
-    collection = engine.get(namespace)
-    query = command.get("filter") or {}
-    check_hint(collection, command.get("hint"))
-    check_collation(command.get("collation"))
-    for option in ("tailable", "awaitData", "returnKey", "showRecordId"):
-        if command.get(option):
-            raise DatabaseError(238, f"{option} is not supported by the embedded server")
-    limit, skip = int(command.get("limit") or 0), int(command.get("skip") or 0)
-    if limit < 0 or skip < 0:
-        raise DatabaseError(2, "limit and skip must not be negative")
-    project = compile_projection(command.get("projection"), query)
-    matches: Iterable[dict[str, Any]] = (
-        document for _, document in collection.find(query, command.get("let"))
-    )
-    if command.get("sort"):
-        matches = expressions.sort_documents(matches, command["sort"])
-    found = list(itertools.islice(matches, skip, skip + limit if limit else None))
-    return engine.cursors.reply(
-        namespace,
-        map(project, found),
-        command.get("batchSize"),
-        single_batch=bool(command.get("singleBatch")),
-        expires=not command.get("noCursorTimeout"),
-    )
-
-
-def get_more(engine: Engine, command: Command) -> Reply:
-    """The ``getMore`` command."""
-    namespace = f"{command['$db']}.{command['collection']}"
-    return engine.cursors.more(int(command["getMore"]), namespace, command.get("batchSize"))
-
-
-def kill_cursors(engine: Engine, command: Command) -> Reply:
-    """The ``killCursors`` command."""
-    return engine.cursors.kill([int(number) for number in command["cursors"]])
-
-
-def aggregate(engine: Engine, command: Command) -> Reply:
-    """The ``aggregate`` command."""
-    if not isinstance(command["aggregate"], str):
-        raise DatabaseError(238, "aggregate over a database is not supported by this server")
-    namespace = namespace_of(command, "aggregate")
-    collection = engine.get(namespace)
-    check_hint(collection, command.get("hint"))
-    check_collation(command.get("collation"))
-    pipeline, variables = command["pipeline"], command.get("let")
-    batch_size = (command.get("cursor") or {}).get("batchSize")
-    counting = aggregation.count_query(pipeline) if isinstance(pipeline, list) else None
-    if counting is not None:
-        aggregation.check_pipeline(pipeline)
-        conditions, skip, limit = counting
-        number = _count(collection, conditions, skip, limit)
-        documents = [{"_id": 1, "n": number}] if number else []
-    elif command.get("explain"):
-        raise DatabaseError(238, "explain of an aggregation is not supported by this server")
-    else:
-        documents = aggregation.aggregate(
-            engine, command["$db"], command["aggregate"], pipeline, variables
-        )
-    return engine.cursors.reply(namespace, documents, batch_size)
-
-
-def _count(collection: Collection, query: Mapping[str, Any], skip: int, limit: int | None) -> int:
-    if not query:
-        rest = max(len(collection) - skip, 0)
-        return rest if limit is None else min(rest, limit)
-    return aggregation.count(collection.find(query), skip, limit)
-
-
-def count(engine: Engine, command: Command) -> Reply:
-    """The ``count`` command."""
-    collection = engine.get(namespace_of(command, "count"))
-    check_hint(collection, command.get("hint"))
-    check_collation(command.get("collation"))
-    limit = abs(int(command.get("limit") or 0)) or None
-    skip = int(command.get("skip") or 0)
-    return {"n": _count(collection, command.get("query") or {}, skip, limit)}
-
-
-def distinct(engine: Engine, command: Command) -> Reply:
-    """The ``distinct`` command: values in order of first appearance, arrays taken apart."""
-    collection = engine.get(namespace_of(command, "distinct"))
-    check_hint(collection, command.get("hint"))
-    check_collation(command.get("collation"))
-    parts = split_path(command["key"])
-    values: dict[Any, Any] = {}
-    for _, document in collection.find(command.get("query") or {}):
-        for value in lookup(document, parts):
-            if value is MISSING:
-                continue
-            for item in value if isinstance(value, list) else [value]:
-                values.setdefault(hash_key(item), item)
-    return {"values": list(values.values())}
-
-
-def explain(engine: Engine, command: Command) -> Reply:
-    """The ``explain`` command for find, count and distinct: which index, how many documents."""
-    inner = command["explain"]
-    kind = next(iter(inner))
-    if kind not in ("find", "count", "distinct"):
-        raise DatabaseError(238, f"explain of {kind} is not supported by the embedded server")
-    collection = engine.get(f"{command['$db']}.{inner[kind]}")
-    query = inner.get("filter") or inner.get("query") or {}
-    plan = collection.plan(query)
-    if plan.numbers is None:
-        stage: Reply = {"stage": "COLLSCAN", "direction": "forward"}
-    else:
-        stage = {"stage": "FETCH", "inputStage": {"stage": "IXSCAN", "keyPattern": {plan.path: 1}}}
-    examined = len(collection) if plan.numbers is None else len(plan.numbers)
-    returned = aggregation.count(collection.find(query))
-    return {
-        "queryPlanner": {
-            "namespace": collection.namespace,
-            "parsedQuery": query,
-            "winningPlan": stage,
-            "rejectedPlans": [],
-        },
-        "executionStats": {
-            "executionSuccess": True,
-            "nReturned": returned,
-            "totalDocsExamined": examined,
-            "totalKeysExamined": 0 if plan.numbers is None else examined,
-        },
-    }
-
-
-_UPDATE_FIELDS = {
-    "q", "u", "upsert", "multi", "arrayFilters", "hint", "collation", "sort",
-}  # fmt: skip
-
-
-def check_fields(where: str, document: Any, known: Iterable[str]) -> None:
-    """Raise (40415) if a document has a field this server does not know."""
-    if not isinstance(document, Mapping):
-        raise DatabaseError(14, f"{where} must be a document")
-    unknown = set(document) - set(known)
-    if unknown:
-        raise DatabaseError(
-            40415, f"BSON field '{where}.{sorted(unknown)[0]}' is an unknown field."
-        )
-
-
-def check_collation(collation: Any) -> None:
-    """Raise unless the collation is absent or the simple one."""
-    if collation and collation != {"locale": "simple"}:
-        raise DatabaseError(238, "collation is not supported by the embedded server")
-
-
-def check_hint(collection: Collection, hint: Any) -> None:
-    """Raise (2) if a hint names no index; the planner needs no hints otherwise."""
-    if hint is None or not len(collection):
-        return
-    for index in collection.indexes.values():
-        if hint == index.name or (
-            isinstance(hint, Mapping) and list(hint.items()) == list(index.key.items())
-        ):
-            return
-    if hint not in ("_id_", {"_id": 1}) and hint not in ({"$natural": 1}, {"$natural": -1}):
-        raise DatabaseError(2, f"hint provided does not correspond to an existing index: {hint!r}")
