@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stderr
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from fireworks import explicit_serialize
@@ -72,6 +74,27 @@ def to_workflow(
     return workflow
 
 
+def prepare(launchpad: LaunchPad) -> None:
+    """Make FireWorks' counters and indexes, if this database has none yet.
+
+    FireWorks itself makes them only in ``lpad reset``, which would erase what is there.
+
+    Parameters
+    ----------
+    launchpad : on the database; calling this at once from several processes is safe.
+    """
+    if launchpad.fw_id_assigner.find_one({}) is None:
+        # a fixed _id, so that of two processes that get here together only one can insert
+        launchpad.fw_id_assigner.update_one(
+            {"_id": "counters"},
+            {"$setOnInsert": {"next_fw_id": 1, "next_launch_id": 1}},
+            upsert=True,
+        )
+        launchpad.tuneup(bkground=False)
+        for name in ("member", "learning"):
+            launchpad.workflows.create_index(f"metadata.{name}")
+
+
 def add_workflows(launchpad: LaunchPad, workflows: Sequence[Workflow]) -> list[int]:
     """Add workflows in one bulk insert.
 
@@ -81,7 +104,9 @@ def add_workflows(launchpad: LaunchPad, workflows: Sequence[Workflow]) -> list[i
     """
     if not workflows:
         return []
-    launchpad.bulk_add_wfs(list(workflows))
+    prepare(launchpad)
+    with redirect_stderr(StringIO()):  # FireWorks draws a progress bar of its own
+        launchpad.bulk_add_wfs(list(workflows))
     return [workflow.fws[0].fw_id for workflow in workflows]
 
 

@@ -88,6 +88,7 @@ def report(
     """Write the static report of a campaign."""
     from ebsdsg_flows.report import write_report
     from ebsdsg_flows.session import open_stores
+    from ebsdsg_flows.settings import get_settings
 
-    stores = open_stores()
-    print(write_report(stores, campaign, output or stores.root / "reports" / campaign))
+    folder = output or get_settings().root / "reports" / campaign
+    print(write_report(open_stores(), campaign, folder))

@@ -33,11 +33,13 @@ def stop() -> None:
 def status() -> None:
     """Say where the database is and what it holds."""
     from ebsdsg_flows.session import open_stores
+    from stores.documents import DOCUMENTS
 
     stores = open_stores()
     print(stores)
-    for name, collection in stores.collections.items():
-        print(f"  {name:18} {collection.estimated_document_count():>8} documents")
+    for kind in DOCUMENTS:
+        count = stores.collection(kind).estimated_document_count()
+        print(f"  {kind.collection:18} {count:>8} documents")
 
 
 @app.command()

@@ -1,0 +1,95 @@
+"""``ebsdsg demo``: the whole main job on this machine, ending with what it found."""
+
+from __future__ import annotations
+
+import time
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ebsdsg_flows.campaign import Campaign
+    from ebsdsg_flows.results import CampaignResults
+    from ebsdsg_flows.run import RunSummary
+
+
+def demo_campaign() -> Campaign:
+    """The campaign that the package brings along."""
+    from ebsdsg_flows.campaign import load_campaign
+
+    with as_file(files("ebsdsg_flows") / "data" / "demo.yaml") as path:
+        return load_campaign(path)
+
+
+def run_demo(workers: int | None = None) -> int:
+    """Run the demonstration campaign and print what it found.
+
+    Parameters
+    ----------
+    workers : worker processes; default from the settings.
+
+    Returns
+    -------
+    Exit code: 0 if everything was completed.
+    """
+    from rich.console import Console
+
+    from ebsdsg_flows.results import campaign_results
+    from ebsdsg_flows.run import run_until_idle
+    from ebsdsg_flows.session import open_stores
+    from ebsdsg_flows.settings import get_settings
+    from ebsdsg_flows.submit import submit
+
+    console = Console()
+    begun = time.monotonic()
+    campaign = demo_campaign()
+    stores = open_stores()
+    parameters = campaign.simulation.simulation_parameters
+    console.print(f"data root {get_settings().root}", highlight=False)
+    console.print(
+        f"reduced settings of {campaign.name}: maps {2 * parameters.npx + 1} x "
+        f"{2 * parameters.npx + 1}, {len(parameters.energies)} energies from "
+        f"{parameters.energy_min:g} to {parameters.voltage:g} keV, dmin {parameters.dmin:g} nm, "
+        f"{parameters.n_electrons} electrons per structure (the paper: 601 x 601, 11 energies, "
+        "0.05 nm)",
+        highlight=False,
+    )
+    console.print(str(submit(campaign, stores)), highlight=False)
+    summary = run_until_idle(stores, workers=workers)
+    results = campaign_results(stores, campaign.name)
+    _print_results(console, results, summary, time.monotonic() - begun)
+    complete = results.campaign.progress.get("report") is not None and summary.failed == 0
+    return 0 if complete else 1
+
+
+def _print_results(
+    console: Console, results: CampaignResults, summary: RunSummary, seconds: float
+) -> None:
+    from rich.table import Table
+
+    from ebsdsg_flows.report import query_commands
+
+    table = Table(title="What the demonstration found", title_justify="left")
+    table.add_column("")
+    table.add_column("")
+    table.add_row("structures", str(len(results.campaign.structures)))
+    states = ", ".join(f"{n} {state}" for state, n in sorted(results.states.items()))
+    table.add_row("simulations", f"{states} ({results.cpu_seconds:.0f} CPU-seconds)")
+    for label, evaluation in results.evaluations.items():
+        share = evaluation["accuracy"]
+        table.add_row(
+            f"accuracy, {label} groups",
+            f"{share['value']:.1%} of {share['total']} patterns of phases not seen in training "
+            f"(chance {1 / len(evaluation['classes']):.0%})",
+        )
+    for run in results.trainings:
+        if run["fold"] is None and run["state"] == "completed":
+            table.add_row("final model", f"training run {run['key']}")
+    table.add_row("this call", f"{summary}; {seconds:.0f} s in all")
+    console.print(table)
+    report = results.campaign.progress.get("report")
+    console.print(f"report: {report or 'not written, see ebsdsg status'}", highlight=False)
+    console.print("ask the database, for example:", highlight=False)
+    for title, command in query_commands():
+        console.print(f"  # {title}\n  {command}", highlight=False, soft_wrap=True, markup=False)

@@ -1,0 +1,80 @@
+"""A campaign file is checked to the last key before anything happens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ebsdsg_flows.campaign import CampaignError, load_campaign
+from ebsdsg_flows.demo import demo_campaign
+
+REPOSITORY = Path(__file__).parents[2]
+
+GOOD = """
+name: little
+structures: {source: demo}
+simulation: {parameters: {npx: 5}}
+datasets:
+  "true": {label: "true", size: 32}
+training: {epochs: 1}
+final_model: "true"
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "campaign.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_are_filled_in(tmp_path: Path) -> None:
+    campaign = load_campaign(written(tmp_path, GOOD))
+    assert campaign.simulation.parameters["npx"] == 5
+    assert campaign.simulation.parameters["dmin"] == 0.05
+    assert campaign.datasets["true"]["n_folds"] == 5
+    assert campaign.training["epochs"] == 1
+
+
+def test_a_relative_source_is_beside_the_file(tmp_path: Path) -> None:
+    campaign = load_campaign(written(tmp_path, GOOD.replace("demo", "crystals/ni.cif")))
+    assert campaign.structures.source == str(tmp_path / "crystals" / "ni.cif")
+
+
+@pytest.mark.parametrize("name", ["demo", "paper"])
+def test_shipped_campaigns_are_valid(name: str) -> None:
+    assert load_campaign(REPOSITORY / "campaigns" / f"{name}.yaml").name == name
+
+
+def test_the_demonstration_comes_with_the_package() -> None:
+    assert demo_campaign() == load_campaign(REPOSITORY / "campaigns" / "demo.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (GOOD + "speed: 11\n", "unknown key 'speed'"),
+        (GOOD.replace("source: demo", "source: demo, grups: [225]"), "structures.grups"),
+        (GOOD.replace("npx: 5", "npxx: 5"), "npxx"),
+        (GOOD.replace("npx: 5", "npx: 0"), "npx = 0"),
+        (GOOD.replace("npx: 5", "dmin: -1"), "dmin = -1"),
+        (GOOD.replace("size: 32", "sise: 32"), "sise"),
+        (GOOD.replace("epochs: 1", "epocs: 1"), "epocs"),
+        (GOOD.replace("name: little", "name: ../etc"), "name"),
+        (GOOD.replace('final_model: "true"', "final_model: other"), "final_model"),
+        (GOOD.replace("source: demo", "source: demo, groups: [231]"), "231"),
+        (GOOD.replace("simulation: {", "simulation: {engine: guess, "), "engine"),
+        ("structures: {source: demo}", "'name' is missing"),
+        ("- a list", "must hold a mapping"),
+        ("name: [", "not readable as YAML"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(CampaignError, match="campaign.yaml") as error:
+        load_campaign(written(tmp_path, text))
+    assert says in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CampaignError, match="no campaign file at .*nothing.yaml"):
+        load_campaign(tmp_path / "nothing.yaml")

@@ -1,0 +1,132 @@
+"""The main job in the small: structures in, classifier out, everything in the database, once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ebsdsg_flows.campaign import Campaign, load_campaign
+from ebsdsg_flows.report import QUERIES
+from ebsdsg_flows.results import campaign_results
+from ebsdsg_flows.run import run_until_idle
+from ebsdsg_flows.status import parse_query
+from ebsdsg_flows.submit import plan, submit
+from stores.collections import Stores
+
+CAMPAIGN = """
+name: little
+structures: {{source: demo, materials: {materials}}}
+simulation:
+  parameters: {{npx: {npx}, dmin: 0.1, energy_step: 10.0, n_electrons: 20000, mc_pixels: 51}}
+datasets:
+  relabelled:
+    {{label: relabelled, classes: [225, 229], patterns_per_class: 12, size: 32, n_folds: 2}}
+training: {{epochs: {epochs}, batch_size: 8, threads: 1}}
+final_model: relabelled
+"""
+
+
+def little(tmp_path: Path, materials: list[str], npx: int = 6, epochs: int = 1) -> Campaign:
+    path = tmp_path / "little.yaml"
+    path.write_text(CAMPAIGN.format(materials=materials, npx=npx, epochs=epochs))
+    return load_campaign(path)
+
+
+@pytest.fixture(scope="module")
+def materials() -> list[str]:
+    """Two elements of the packaged set in each of two relabelled groups."""
+    from ebsdsg_flows.campaign import StructureQuery
+    from ebsdsg_flows.sources import read_sources
+    from ebsdsg_flows.structures import structure_document
+
+    chosen: dict[int, list[str]] = {225: [], 229: []}
+    items, _ = read_sources(StructureQuery(source="demo"))
+    for item in items:
+        if len(item.structure.composition.elements) > 1:
+            continue
+        group = structure_document(item.structure, item.material_id).relabel.number
+        if group in chosen and len(chosen[group]) < 2:
+            chosen[group].append(item.material_id)
+    assert all(len(ids) == 2 for ids in chosen.values())
+    return [identifier for ids in chosen.values() for identifier in ids]
+
+
+@pytest.mark.slow
+def test_structures_in_classifier_out_and_nothing_twice(
+    stores: Stores, root: Path, tmp_path: Path, materials: list[str]
+) -> None:
+    campaign = little(tmp_path, materials)
+    assert len(submit(campaign, stores).new) == 4
+    summary = run_until_idle(stores, workers=2, quiet=True)
+    assert summary.failed == 0
+    results = campaign_results(stores, "little")
+    assert results.states == {"completed": 4}
+    evaluation = results.evaluations["relabelled"]
+    assert evaluation["accuracy"]["total"] == 24
+    assert evaluation["held_out"] is True
+    assert sum(map(sum, evaluation["confusion"])) == 24
+    assert [run["fold"] for run in results.trainings].count(None) == 1
+    assert {run["state"] for run in results.trainings} == {"completed"}
+    for pattern in stores.master_patterns.find():
+        assert (root / pattern["file"]["path"]).stat().st_size == pattern["file"]["bytes"]
+    report = Path(results.campaign.progress["report"])
+    text = report.read_text()
+    assert "Confusion matrix" in text and "data:image/png;base64" in text
+    assert "http://" not in text.split("</script>", 1)[1]
+    assert not list(root.rglob("*.partial*"))
+    for _, collection, criteria, _ in QUERIES:
+        list(stores.database[collection].find(parse_query(collection, criteria, stores)))
+
+    # the same campaign again: nothing
+    runs = stores.runs.count_documents({})
+    again = submit(campaign, stores)
+    assert again.new == () and again.learning is False
+    assert run_until_idle(stores, workers=2, quiet=True).completed == 0
+    assert stores.runs.count_documents({}) == runs
+
+    # another training setting: no simulation; another map: all of them, the old ones stay
+    assert submit(little(tmp_path, materials, epochs=2), stores).new == ()
+    assert stores.runs.count_documents({}) == runs
+    assert len(plan(little(tmp_path, materials, npx=7), stores).new) == 4
+    assert stores.simulations.count_documents({"state": "completed"}) == 4
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_taken_over_and_nothing_is_done_twice(
+    stores: Stores, root: Path, tmp_path: Path, materials: list[str]
+) -> None:
+    campaign = little(tmp_path, materials[:2], npx=40)
+    campaign = campaign.model_copy(update={"datasets": {}, "final_model": None})
+    submit(campaign, stores)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ebsdsg_flows", "run", "-n", "1", "-q"],
+        cwd=tmp_path,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while (running := stores.runs.find_one({"state": "running"})) is None:
+        assert time.monotonic() < deadline, "no simulation started"
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    os.killpg(running["owner"]["pid"], signal.SIGKILL)
+    process.wait()
+    assert stores.simulations.find_one({"key": running["simulation"]})["state"] == "running"
+
+    summary = run_until_idle(stores, workers=2, quiet=True)
+    assert summary.failed == 0
+    assert summary.recovered == 1
+    assert stores.runs.find_one({"key": running["key"]})["state"] == "lost"
+    for simulation in stores.simulations.find():
+        assert simulation["state"] == "completed"
+        completed = stores.runs.count_documents(
+            {"simulation": simulation["key"], "state": "completed"}
+        )
+        assert completed == 1
+    assert not list(root.rglob("*.partial*"))
