@@ -13,6 +13,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -163,7 +164,7 @@ class PatternClassifier(pl.LightningModule):
         self.sums.zero_()
         return row
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Optimiser and schedule, the schedule counted in steps."""
         config = self.config
         optimizer: torch.optim.Optimizer

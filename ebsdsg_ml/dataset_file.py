@@ -89,9 +89,7 @@ def create(
     table["fold"] = np.array([folds[p] for p in phases], np.int32)
     table["n_patterns"] = np.array([counts[p] for p in phases], np.int32)
     table.create_dataset("sha256", data=[s.sha256 for s in chosen.values()], dtype=text)
-    table.create_dataset(
-        "prototype", data=[s.prototype or "" for s in chosen.values()], dtype=text
-    )
+    table.create_dataset("prototype", data=[s.prototype or "" for s in chosen.values()], dtype=text)
 
 
 def content_sha256(file: h5py.File) -> str:
@@ -282,7 +280,7 @@ class PatternDataset:
             absent = sorted(set(self.folds) - set(range(self.recipe.n_folds)))
             if absent:
                 raise DatasetError(
-                    f"fold(s) {absent} not in {path}, which has folds 0 to {self.recipe.n_folds - 1}"
+                    f"fold(s) {absent} not in {path}: it has folds 0 to {self.recipe.n_folds - 1}"
                 )
             self.rows = np.flatnonzero(np.isin(opened.fold, self.folds))
             if not self.rows.size:
@@ -316,7 +314,7 @@ class PatternDataset:
         """Several items with one read (called by the data loader)."""
         import torch
 
-        patterns = torch.from_numpy(self.read(indices))
+        patterns = list(torch.from_numpy(self.read(indices)))
         if self.transform is not None:
             patterns = [self.transform(pattern) for pattern in patterns]
         return [

@@ -110,11 +110,10 @@ def bare_network(name: str, n_classes: int, *, grey: bool, seed: int = 0) -> nn.
 
 def _one_channel(network: nn.Module, name: str) -> None:
     """Replace the first convolution by one for a single channel, initialised like the others."""
-    for path, module in network.named_modules():
-        if isinstance(module, nn.Conv2d):
-            break
-    else:
+    found = [(p, m) for p, m in network.named_modules() if isinstance(m, nn.Conv2d)]
+    if not found:
         raise ModelError(f"{name} has no convolution: it cannot take grey patterns")
+    path, module = found[0]
     if module.in_channels != 3:
         raise ModelError(f"the first convolution of {name} takes {module.in_channels} channels")
     new = nn.Conv2d(
@@ -151,9 +150,7 @@ def _load_pretrained(network: nn.Module, path: Path, name: str) -> str:
     missing = [
         k
         for k in own
-        if k not in state
-        and not k.startswith(head + ".")
-        and not k.endswith("num_batches_tracked")
+        if k not in state and not k.startswith(head + ".") and not k.endswith("num_batches_tracked")
     ]
     if wrong or missing:
         raise ModelError(

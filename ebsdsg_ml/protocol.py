@@ -91,7 +91,7 @@ class TrainingConfig:
         for name in ("crop", "threads"):
             if getattr(self, name) is not None:
                 self._check_whole(name, 1)
-        ranges = {
+        ranges: dict[str, tuple[float, float]] = {
             "learning_rate": (0.0, math.inf),
             "momentum": (0.0, 1.0),
             "weight_decay": (0.0, math.inf),
@@ -99,11 +99,11 @@ class TrainingConfig:
             "background": (0.0, 1.0),
             "label_smoothing": (0.0, 1.0),
         }
-        for name, (low, high) in ranges.items():
+        for name, (least, most) in ranges.items():
             value = getattr(self, name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not (number and math.isfinite(value) and low <= value <= high):
-                raise TrainingConfigError(f"{name} = {value!r}: must be from {low} to {high}")
+            if not (number and math.isfinite(value) and least <= value <= most):
+                raise TrainingConfigError(f"{name} = {value!r}: must be from {least} to {most}")
             object.__setattr__(self, name, float(value))
         for name, allowed in (
             ("optimizer", ("sgd", "adamw")),

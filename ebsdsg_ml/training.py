@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -116,7 +115,8 @@ def resolve_precision(name: str, device: str) -> str:
 
     if device == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    read: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+    capabilities = read()
     native = any(capabilities.get(k) for k in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
     return "bfloat16" if native else "float32"
 
@@ -291,6 +291,7 @@ def _card(
             "validation_accuracy": best["validation_accuracy"],
             "precision": precision,
             "n_training": len(training),
+            "phases": sorted(r["id"] for r in training.phases if r["fold"] in training.folds),
         },
     )
 

@@ -227,9 +227,7 @@ def run_training(
         check_flips(training.classes)
     preprocessing = preprocessing_of(config, training.recipe.size)
     n_classes = len(training.classes)
-    network, origin = build_model(
-        config.model, n_classes, weights=config.weights, seed=config.seed
-    )
+    network, origin = build_model(config.model, n_classes, weights=config.weights, seed=config.seed)
     if config.channels_last:
         network = network.to(memory_format=torch.channels_last)
     batches = EpochBatches(

@@ -23,10 +23,11 @@ PAPER_CROP = (224, 229)
 
 # The 65 space groups without improper operations (no inversion, mirror, glide or rotoinversion):
 # International Tables for Crystallography A (2016), section 1.6; L. Sohncke (1879).
-SOHNCKE_GROUPS = frozenset(
-    [1, *range(3, 6), *range(16, 25), *range(75, 81), *range(89, 99), *range(143, 147)]
-    + [*range(149, 156), *range(168, 174), *range(177, 183), *range(195, 200), *range(207, 215)]
+_SOHNCKE_RANGES = (
+    *((1, 1), (3, 5), (16, 24), (75, 80), (89, 98), (143, 146)),
+    *((149, 155), (168, 173), (177, 182), (195, 199), (207, 214)),
 )
+SOHNCKE_GROUPS = frozenset(n for low, high in _SOHNCKE_RANGES for n in range(low, high + 1))
 
 
 class TransformError(ValueError):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -63,6 +63,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def project() -> Callable[[PatternSource, np.ndarray], np.ndarray]:
-    return bands
+@pytest.fixture(scope="session")
+def banded() -> SimpleNamespace:
+    """What the stand-in is made of, for tests that build their own data sets."""
+    return SimpleNamespace(size=SIZE, source=source, sources=sources, recipe=recipe, project=bands)

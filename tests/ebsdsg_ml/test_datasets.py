@@ -1,0 +1,187 @@
+"""A data set is the same whoever builds it, whole, and never leaks."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace as Banded
+
+import h5py
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader
+
+from ebsdsg_ml.dataset_file import DatasetError, PatternDataset, open_dataset
+from ebsdsg_ml.datasets import build_dataset, pattern_orientations
+from ebsdsg_ml.splits import LeakError, SplitError
+
+
+def test_same_recipe_same_bytes_in_any_order(banded: Banded, tmp_path: Path) -> None:
+    first = build_dataset(
+        banded.recipe(), banded.sources(), tmp_path / "a.h5", project=banded.project
+    )
+    again = build_dataset(
+        banded.recipe(), banded.sources()[::-1], tmp_path / "b.h5", project=banded.project
+    )
+    assert first.sha256 == again.sha256
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    other = build_dataset(
+        banded.recipe(seed=1), banded.sources(), tmp_path / "c.h5", project=banded.project
+    )
+    assert other.content_sha256 != first.content_sha256
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "b.h5", "c.h5"]
+
+
+def test_a_pattern_does_not_depend_on_its_company(banded: Banded, tmp_path: Path) -> None:
+    small, large = tmp_path / "s.h5", tmp_path / "l.h5"
+    build_dataset(
+        banded.recipe(classes=(221, 225)), banded.sources(), small, project=banded.project
+    )
+    build_dataset(
+        banded.recipe(patterns_per_class=80), banded.sources(), large, project=banded.project
+    )
+    with open_dataset(small) as a, open_dataset(large) as b:
+        for data in (a, b):
+            assert len(data.quaternions) == len(data)
+        pick_a = [i for i in range(len(a)) if a.phases[a.phase[i]]["id"] == "p225-2"][:5]
+        pick_b = [i for i in range(len(b)) if b.phases[b.phase[i]]["id"] == "p225-2"][:5]
+        assert (a.patterns[pick_a] == b.patterns[pick_b]).all()
+        assert (a.quaternions[pick_a] == b.quaternions[pick_b]).all()
+
+
+def test_content_matches_report_and_recipe(banded: Banded, dataset: Path, tmp_path: Path) -> None:
+    report = build_dataset(
+        banded.recipe(), banded.sources(), tmp_path / "d.h5", project=banded.project
+    )
+    assert report.leak_report.empty and report.counts == {221: 40, 225: 40, 229: 40}
+    assert report.n_patterns == 120 and report.bytes == (tmp_path / "d.h5").stat().st_size
+    with open_dataset(tmp_path / "d.h5", verify=True) as data:
+        assert data.recipe == banded.recipe() and data.content_sha256 == report.content_sha256
+        fold_of = {row["id"]: row["fold"] for row in data.phases}
+        for i in range(len(data)):
+            row = data.phases[data.phase[i]]
+            assert data.fold[i] == fold_of[row["id"]] and data.label[i] == row["true"]
+        assert {f: c for f, c in report.fold_counts.items()} == {
+            f: {g: int(((data.fold == f) & (data.label == g)).sum()) for g in (221, 225, 229)}
+            for f in (0, 1)
+        }
+    assert report.to_dict()["phases"][0]["phase"] == "p221-0"
+
+
+def test_orientations_are_unit_uniform_and_each_on_its_own() -> None:
+    q = pattern_orientations(0, "Ni", range(400))
+    assert np.allclose(np.linalg.norm(q, axis=1), 1)
+    assert (pattern_orientations(0, "Ni", [7, 3]) == q[[7, 3]]).all()
+    assert not np.allclose(pattern_orientations(0, "Al", [3]), q[3])
+    # uniform on SO(3): the second moment of the quaternion is a quarter of the unit matrix
+    assert np.abs(q.T @ q / 400 - np.eye(4) / 4).max() < 0.08
+
+
+def test_leaking_files_are_refused_by_name(banded: Banded, tmp_path: Path) -> None:
+    copied = [dataclasses.replace(s, sha256="same") for s in banded.sources()]
+    with pytest.raises(LeakError, match="p221-0, p221-1"):
+        build_dataset(banded.recipe(), copied, tmp_path / "x.h5", project=banded.project)
+    assert not (tmp_path / "x.h5").exists()
+
+
+def test_unusable_sources_are_named(banded: Banded, tmp_path: Path) -> None:
+    target = tmp_path / "x.h5"
+    with pytest.raises(DatasetError, match="more than once: p221-0"):
+        build_dataset(
+            banded.recipe(),
+            [*banded.sources(), banded.sources()[0]],
+            target,
+            project=banded.project,
+        )
+    with pytest.raises(DatasetError, match=r"excluded phase.*: Ni"):
+        build_dataset(
+            banded.recipe(exclude=("Ni",)), banded.sources(), target, project=banded.project
+        )
+    with pytest.raises(DatasetError, match=r"no phase for space group.*230"):
+        build_dataset(
+            banded.recipe(classes=(221, 230)), banded.sources(), target, project=banded.project
+        )
+    with pytest.raises(SplitError, match="221: 4"):
+        build_dataset(banded.recipe(n_folds=5), banded.sources(), target, project=banded.project)
+    with pytest.raises(DatasetError, match=r"p221-0: master pattern .* does not exist"):
+        build_dataset(banded.recipe(), banded.sources(), target)
+    with pytest.raises(DatasetError, match="p221-0: projection gave uint8"):
+        build_dataset(banded.recipe(size=40), banded.sources(), target, project=banded.project)
+    with pytest.raises(DatasetError, match="p221-0: pattern 0 is blank"):
+        build_dataset(
+            banded.recipe(),
+            banded.sources(),
+            target,
+            project=lambda s, q: np.zeros((len(q), banded.size, banded.size), np.uint8),
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_changed_master_pattern_is_refused(banded: Banded, tmp_path: Path) -> None:
+    (tmp_path / "m.h5").write_bytes(b"other")
+    changed = [dataclasses.replace(s, path=tmp_path / "m.h5") for s in banded.sources()]
+    with pytest.raises(DatasetError, match="the file changed"):
+        build_dataset(banded.recipe(), changed, tmp_path / "x.h5")
+
+
+def test_phases_without_label_are_left_out_and_said(banded: Banded, tmp_path: Path) -> None:
+    extra = [*banded.sources(), banded.source("odd", 230), banded.source("skip", 221)]
+    report = build_dataset(
+        banded.recipe(exclude=("skip",)), extra, tmp_path / "x.h5", project=banded.project
+    )
+    assert report.left_out == {
+        "odd": "space group 230 is not among the classes",
+        "skip": "excluded by the recipe",
+    }
+    with pytest.raises(DatasetError, match="no phase for space group"):
+        build_dataset(
+            banded.recipe(label="relabelled"), extra, tmp_path / "y.h5", project=banded.project
+        )
+
+
+def test_truncated_changed_and_other_files_give_one_error(dataset: Path, tmp_path: Path) -> None:
+    whole = dataset.read_bytes()
+    bad = tmp_path / "bad.h5"
+    for part in (0, 100, len(whole) // 2, len(whole) - 1):
+        bad.write_bytes(whole[:part])
+        with pytest.raises(DatasetError, match=r"bad\.h5"):
+            open_dataset(bad)
+    with pytest.raises(DatasetError, match="does not exist"):
+        open_dataset(tmp_path / "none.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = 1
+    with pytest.raises(DatasetError, match="not an ebsdsg data set"):
+        open_dataset(tmp_path / "other.h5")
+    bad.write_bytes(whole)
+    with h5py.File(bad, "r+") as file:
+        file["fold"][0] = 1 - file["fold"][0]
+    with pytest.raises(DatasetError, match="was changed"):
+        open_dataset(bad, verify=True)
+    with h5py.File(bad, "r+") as file:
+        del file.attrs["content_sha256"]
+    with pytest.raises(DatasetError, match="incomplete"):
+        open_dataset(bad)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_reader_gives_the_fold_and_nothing_else(dataset: Path, in_memory: bool) -> None:
+    with open_dataset(dataset) as data:
+        expected = np.flatnonzero(data.fold == 1)
+        patterns = data.patterns[...]
+    reader = PatternDataset(dataset, 1, in_memory=in_memory)
+    assert (reader.rows == expected).all()
+    order = [5, 0, 5, 3]
+    assert (reader.read(order) == patterns[expected[order]]).all()
+    pattern, label, row = reader[2]
+    assert row == expected[2] and (pattern.numpy() == patterns[row]).all()
+    assert reader.classes[label] in (221, 225, 229)
+    with pytest.raises(DatasetError, match=r"fold\(s\) \[7\]"):
+        PatternDataset(dataset, [0, 7])
+
+
+def test_workers_read_with_their_own_handle(dataset: Path) -> None:
+    reader = PatternDataset(dataset, in_memory=False, transform=lambda p: p.float().mean())
+    reader.read([0])  # the parent's handle is open when the workers start
+    loader = DataLoader(reader, batch_size=32, num_workers=2)  # type: ignore[arg-type]
+    rows = np.concatenate([rows.numpy() for _, _, rows in loader])
+    assert sorted(rows) == list(range(120))
