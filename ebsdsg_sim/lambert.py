@@ -100,6 +100,53 @@ def to_square(v: Tensor) -> Tensor:
     )
 
 
+def interpolate(maps: Tensor, xy: Tensor) -> Tensor:
+    """Values of maps between their nodes, bilinearly.
+
+    Parameters
+    ----------
+    maps : (channels, 2 npx + 1, 2 npx + 1) maps on the square, ``[row, column]`` as in this
+        module's description.
+    xy : (..., 2) points of the square, same dtype and device.
+
+    Returns
+    -------
+    (channels, ...) values.
+    """
+    flat = xy.reshape(1, 1, -1, 2)
+    values = torch.nn.functional.grid_sample(
+        maps[None], flat, mode="bilinear", padding_mode="border", align_corners=True
+    )
+    return values.reshape(maps.shape[0], *xy.shape[:-1])
+
+
+def to_stereographic(north: Tensor) -> Tensor:
+    """Stereographic pictures of one hemisphere's maps, on a grid of the same size.
+
+    Parameters
+    ----------
+    north : (channels, 2 npx + 1, 2 npx + 1) maps of one hemisphere.
+
+    Returns
+    -------
+    (channels, 2 npx + 1, 2 npx + 1); zero outside the unit disc.  Column and row are x and y of
+    the projection plane as for the Lambert square: EMsoft's ``masterSP``.
+
+    Notes
+    -----
+    A point (X, Y) of the disc is the direction (2X, 2Y, 1 - r^2)/(1 + r^2).
+    """
+    npx = (north.shape[-1] - 1) // 2
+    axis = torch.arange(-npx, npx + 1, dtype=torch.float64, device=north.device) / npx
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    r2 = x * x + y * y
+    v = torch.stack((2 * x, 2 * y, 1 - r2), dim=-1) / (1 + r2)[..., None]
+    picture = interpolate(north, to_square(v).to(north.dtype))
+    return torch.where(
+        r2 <= 1 + 1e-9, picture, torch.zeros((), dtype=north.dtype, device=north.device)
+    )
+
+
 def grid_directions(
     npx: int, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"
 ) -> Tensor:
