@@ -99,17 +99,19 @@ class BlochWaveSolver:
         # Beyond the difference of any two candidates nothing is looked up, so a flat table does.
         self._coefficients = self._send(table.coefficients.reshape(-1))
         self._symmetric = table.centrosymmetric
-        per_site = np.moveaxis(weights.weights, 0, -1).reshape(-1, len(crystal.sites))
-        self._site_weights = self._send(per_site)
+        # Conjugated, for the scalar product in `_solve`.
+        self._site_weights = [self._send(site.conj().reshape(-1)) for site in weights.weights]
         self._origin = self._coefficients.numel() // 2
         self._scale = depth_step / (thickness * crystal.n_atoms)
+        self._phase = math.pi * table.wavelength * self.depth_step
+        self._coupling = _largest_coupling(self._coefficients, self._origin)
         self.depth_factors = self._depth_factors(depth_weights, table)
 
     def intensities(
         self,
         directions: np.ndarray | Tensor,
         progress: Callable[[int, int], None] | None = None,
-        block: int = 4096,
+        block: int | None = None,
     ) -> tuple[np.ndarray, SolverStatistics]:
         """Backscatter intensity of every direction and site.
 
@@ -118,7 +120,7 @@ class BlochWaveSolver:
         directions : (n, 3) unit vectors, Cartesian crystal frame, from the crystal towards the
             detector
         progress : called with (directions done, directions in all)
-        block : directions whose beams are listed at the same time
+        block : directions whose beams are listed at the same time; more on a GPU, by default
 
         Returns
         -------
@@ -126,12 +128,15 @@ class BlochWaveSolver:
         statistics : SolverStatistics
         """
         every = torch.as_tensor(directions, dtype=torch.float64, device=self.device)
-        n_sites = self._site_weights.shape[1]
-        out = torch.zeros(len(every), n_sites, dtype=torch.float64, device=self.device)
+        out = torch.zeros(
+            len(every), len(self._site_weights), dtype=torch.float64, device=self.device
+        )
         counts = []
+        on_gpu = self.device.type == "cuda"
+        block = block or (65536 if on_gpu else 4096)
         for start in range(0, len(every), block):
             part = every[start : start + block]
-            beams = select_beams(self.reflections, part)
+            beams = select_beams(self.reflections, part, 1 << 26 if on_gpu else 1 << 18)
             counts.append((beams.n_strong, beams.n_weak))
             if len(self.depth_factors):
                 for rows, strong, weak in self._batches(beams):
@@ -188,8 +193,7 @@ class BlochWaveSolver:
 
     def _batch_size(self, n: int, n_weak: int) -> int:
         size = 8 if self.dtype == torch.complex64 else 16
-        n_sites = self._site_weights.shape[1]
-        matrices = (8 + size * (8 + n_sites)) * n * n
+        matrices = (8 + size * 8) * n * n
         bethe = (8 + 3 * size) * n * n_weak
         columns = 2 * size * n * len(self.depth_factors)
         return max(1, self.batch_bytes // (matrices + bethe + columns))
@@ -200,18 +204,31 @@ class BlochWaveSolver:
         """(b, n_sites) intensities of a batch; arguments as `_batches` yields them."""
         offset = self.reflections.offset
         rows = offset[strong]
-        index = rows[:, :, None] - rows[:, None, :] + self._origin
+        b, n = rows.shape
+        index = ((rows + self._origin)[:, :, None] - rows[:, None, :]).view(-1)
         matrix = self._dynamical_matrix(index, rows, strong_errors, offset[weak], weak_inverse)
         n_terms = len(self.depth_factors)
-        doublings = _doublings(strong.shape[1], n_terms)
         powers = exponential_powers(
-            matrix.mul_(1j * math.pi * self.wavelength * self.depth_step), doublings
+            matrix.mul_(1j * self._phase), self._norm_bound(n), _doublings(n, n_terms)
         )
         psi = waves(powers, n_terms).mul_(self.depth_factors)
-        density = torch.bmm(psi, psi.mH)
-        sites = self._site_weights[index]
-        total = torch.einsum("bgh,bghs->bs", density, sites).real
-        return total.to(torch.float64) * self._scale
+        density = torch.view_as_real(torch.bmm(psi, psi.mH)).view(b, 1, -1)
+        out = torch.empty(b, len(self._site_weights), dtype=torch.float64, device=self.device)
+        for number, weights in enumerate(self._site_weights):
+            # Re sum(rho S) is the scalar product of rho and the conjugate of S as real vectors.
+            seen = torch.view_as_real(weights.index_select(0, index)).view(b, -1, 1)
+            out[:, number] = torch.bmm(density, seen)[:, 0, 0]
+        return out * self._scale
+
+    def _norm_bound(self, n: int) -> float:
+        """Bound of the 1-norm of one depth step of n strong beams.
+
+        Strong beams have |s_g| below the cut-off, and the couplings in one column are different
+        Fourier coefficients, so their sum is at most that of the n - 1 largest.  The Bethe terms
+        are of second order and within the margin of the polynomial.
+        """
+        couplings = float(self._coupling[: n - 1].sum())
+        return self._phase * (2 * self.reflections.strong / self.wavelength + couplings)
 
     def _dynamical_matrix(
         self,
@@ -227,20 +244,24 @@ class BlochWaveSolver:
         2 s_g/lambda - (lambda/2) sum_w |U_{g-w}|^2/s_w.
         """
         half = self.wavelength / 2
-        matrix = self._coefficients[index]
-        diagonal = (strong_errors / half).to(self.dtype)
-        if weak.shape[1]:
-            to_weak = self._coefficients[rows[:, :, None] - weak[:, None, :] + self._origin]
-            if self._symmetric:
-                from_weak = to_weak.mT
-            else:
-                from_weak = self._coefficients[weak[:, :, None] - rows[:, None, :] + self._origin]
-            scaled = (weak_inverse * -half).to(self.dtype)
+        (b, n), n_weak = rows.shape, weak.shape[1]
+        matrix = self._coefficients.index_select(0, index).view(b, n, n)
+        diagonal = strong_errors / half
+        if n_weak:
+            to_weak = self._look_up(rows, weak)
+            from_weak = to_weak.mT if self._symmetric else self._look_up(weak, rows)
+            scaled = (weak_inverse * -half).to(torch.view_as_real(to_weak).dtype)
             matrix = torch.baddbmm(matrix, to_weak * scaled[:, None, :], from_weak)
-            square = torch.view_as_real(to_weak).square().sum(-1).to(self.dtype)
-            diagonal = diagonal + torch.bmm(square, scaled[:, :, None])[:, :, 0]
+            squares = torch.view_as_real(to_weak).square().view(b, n, 2 * n_weak)
+            pairs = scaled.repeat_interleave(2, dim=1)
+            diagonal = diagonal + torch.bmm(squares, pairs[:, :, None])[:, :, 0]
         matrix.diagonal(dim1=1, dim2=2).copy_(diagonal)
         return matrix
+
+    def _look_up(self, first: Tensor, second: Tensor) -> Tensor:
+        """Coefficients (b, n, m) of the differences of offsets (b, n) and (b, m)."""
+        index = (first + self._origin)[:, :, None] - second[:, None, :]
+        return self._coefficients.index_select(0, index.view(-1)).view(index.shape)
 
 
 def _doublings(n: int, n_terms: int) -> int:
@@ -248,7 +269,14 @@ def _doublings(n: int, n_terms: int) -> int:
     return min(3, max(0, (n_terms - 1).bit_length() - 1)) if n < 200 else 2
 
 
+def _largest_coupling(coefficients: Tensor, origin: int, most: int = 2048) -> Tensor:
+    """Largest |U_g|, descending, without U_0: 2048 of them, more than any strong-beam count."""
+    sizes = coefficients.abs()
+    sizes[origin] = 0
+    return torch.topk(sizes, min(most, len(sizes))).values.to(torch.float64).cpu()
+
+
 def _default_batch_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0]) // 4
-    return 8 << 20
+    return 16 << 20

@@ -20,7 +20,7 @@ from ebsdsg_sim.blochwave import BlochWaveSolver, SolverStatistics
 from ebsdsg_sim.crystal import Crystal
 from ebsdsg_sim.depth_weights import DepthWeights, depth_weights
 from ebsdsg_sim.grid_symmetry import GridOrbits, grid_orbits
-from ebsdsg_sim.lambert import to_square
+from ebsdsg_sim.lambert import to_stereographic
 from ebsdsg_sim.montecarlo import MonteCarlo
 from ebsdsg_sim.parameters import SimulationParameters
 from ebsdsg_sim.structure_factors import (
@@ -44,7 +44,7 @@ class MasterPattern:
     Parameters
     ----------
     north, south : (n_sites, n_energies, 2 npx + 1, 2 npx + 1) float32 intensities of the two
-        hemispheres
+        hemispheres; one map for all sites together is accepted (EMsoft's ``combinesites``)
     energies : (n_energies,) energy bins, ascending [keV]
     crystal, parameters, monte_carlo : what it was made from
     provenance : code version, engine, device, times; plain JSON types
@@ -65,7 +65,8 @@ class MasterPattern:
 
     def __post_init__(self) -> None:
         side = self.north.shape[-1]
-        expected = (len(self.crystal.sites), len(self.energies), side, side)
+        n_maps = 1 if self.north.shape[0] == 1 else len(self.crystal.sites)
+        expected = (n_maps, len(self.energies), side, side)
         if self.north.shape != expected or self.south.shape != expected or side % 2 == 0:
             raise MasterPatternError(
                 f"maps of {self.crystal.name} have shapes {self.north.shape} and "
@@ -86,41 +87,41 @@ class MasterPattern:
     def stereographic(
         self,
         energy_index: int = -1,
-        size: int = 401,
+        size: int | None = None,
         hemisphere: Literal["north", "south"] = "north",
     ) -> np.ndarray:
-        """Stereographic projection of one energy, bilinear, 0 outside the disc.
+        """Stereographic picture of one energy, summed over the sites.
 
         Parameters
         ----------
         energy_index : bin; -1 is the beam energy
-        size : pixels per side (odd puts the pole on a pixel)
+        size : pixels per side, odd; the map's own where not given
         hemisphere : "north" or "south"
 
         Returns
         -------
-        (size, size) float32; x to the right, y upwards in the array's rows as in the Lambert map.
+        (size, size) float32, 0 outside the disc; rows and columns as in the map.
+
+        Raises
+        ------
+        MasterPatternError
+            If the size is not odd and at least 3.
         """
-        axis = torch.linspace(-1, 1, size, dtype=torch.float64)
-        y, x = torch.meshgrid(axis, axis, indexing="ij")
-        radius = x * x + y * y
-        inside = radius <= 1
-        scale = 1 / (1 + radius)
-        v = torch.stack((2 * x * scale, 2 * y * scale, (1 - radius).clamp_min(0) * scale), dim=-1)
-        source = torch.from_numpy(np.ascontiguousarray(self.total(hemisphere)[energy_index]))
-        sampled = torch.nn.functional.grid_sample(
-            source.to(torch.float64)[None, None],
-            to_square(v / v.norm(dim=-1, keepdim=True))[None],
-            mode="bilinear",
-            align_corners=True,
-        )[0, 0]
-        return torch.where(inside, sampled, 0.0).to(torch.float32).numpy()
+        half = torch.from_numpy(np.ascontiguousarray(self.total(hemisphere)[energy_index][None]))
+        if size is not None and size != half.shape[-1]:
+            if size < 3 or size % 2 == 0:
+                raise MasterPatternError(f"size = {size}: must be odd and at least 3")
+            # Bringing the square to the wanted size first keeps one stereographic projection.
+            half = torch.nn.functional.interpolate(
+                half[None], size=(size, size), mode="bilinear", align_corners=True
+            )[0]
+        return to_stereographic(half)[0].numpy()
 
     def __repr__(self) -> str:
         energies = f"{self.energies[0]:g}-{self.energies[-1]:g} keV, {len(self.energies)} bins"
         return (
             f"MasterPattern({self.crystal.name}, {energies}, {self.north.shape[-1]} x "
-            f"{self.north.shape[-1]}, {len(self.crystal.sites)} site(s))"
+            f"{self.north.shape[-1]}, {self.north.shape[0]} site map(s))"
         )
 
 

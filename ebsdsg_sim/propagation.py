@@ -31,19 +31,19 @@ _Y2 = (857 - 58 * _ROOT) / 630
 LARGEST_NORM = {torch.complex64: 0.8, torch.complex128: 0.05}
 
 
-def exponential_powers(x: Tensor, doublings: int) -> list[Tensor]:
+def exponential_powers(x: Tensor, norm: float, doublings: int) -> list[Tensor]:
     """exp(X), exp(X)^2, ... exp(X)^(2^doublings) of a batch of matrices.
 
     Parameters
     ----------
     x : (n, m, m) complex; overwritten
+    norm : bound of the 1-norm of every X
     doublings : number of squarings beyond exp(X)
 
     Returns
     -------
     ``doublings + 1`` tensors (n, m, m).
     """
-    norm = float(x.abs().sum(dim=1).max())
     squarings = max(0, math.ceil(math.log2(max(norm, 1e-30) / LARGEST_NORM[x.dtype])))
     # exp(X) - 1 is doubled, not exp(X): beside the 1 the small part would lose its last digits, and
     # in float32 each of the early squarings would cost intensity.

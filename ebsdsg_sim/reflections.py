@@ -157,14 +157,14 @@ class BeamLists:
     weak_errors: Tensor
 
 
-def select_beams(reflections: Candidates, directions: Tensor, cells: int = 4_000_000) -> BeamLists:
+def select_beams(reflections: Candidates, directions: Tensor, cells: int = 1 << 18) -> BeamLists:
     """Strong and weak beams for each direction.
 
     Parameters
     ----------
     reflections : the candidates
     directions : (n, 3) float64 unit vectors of the beam, Cartesian crystal frame
-    cells : direction-reflection pairs looked at together, which bounds the memory
+    cells : direction-reflection pairs looked at together: what stays in a CPU's cache
 
     Returns
     -------
