@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 
-_USERINFO = re.compile(r"(mongodb(?:\+srv)?://)([^:@/\s\"']*):([^\s\"']*)@")
+_USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^:@/ \t\r\n\"']*):([^ \t\r\n\"']*)@")
 _OPTIONS = re.compile(
     r"((?:tlsCertificateKeyFilePassword|ssl_pem_passphrase|authMechanismProperties|proxyPassword)=)"
-    r"[^&\s\"']*",
+    r"[^& \t\r\n\"']*",
     re.IGNORECASE,
 )
 
 
 def redact(text: object) -> str:
-    """Text with the password of every MongoDB connection string replaced by ``***``.
+    """Text with the password of every URL in it replaced by ``***``.
 
     Everything between the first ``:`` of the user part and the last ``@`` of the word goes, so that
     a password with unescaped characters is hidden too; passwords among the options go as well.
