@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 import h5py
@@ -116,7 +117,7 @@ def read_crystal(file: h5py.File) -> Crystal:
     # Single precision stores 1/3 as 0.33333334: the digits beyond the seventh are noise.
     rows = [[float(f"{v:.7g}") for v in column] for column in group["AtomData"][()].T]
     cell = group["LatticeParameters"][()].tolist()
-    name = text_of(group["Source"]).strip() or "crystal"
+    name = PurePosixPath(text_of(file["NMLparameters/MCCLNameList/xtalname"]).strip()).stem
     try:
         sites = tuple(
             Site(element_symbol(int(z)), (row[0], row[1], row[2]), row[3], row[4])

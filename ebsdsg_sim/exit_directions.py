@@ -66,7 +66,7 @@ class ExitDirections:
                 rows.append(cells.transform @ _newton(cells.design, in_cell, cells.area))
             else:
                 rows.append(np.zeros(cells.design.shape[1]))
-        return cls(np.stack(rows), counts.any(axis=(1, 2)), degree)
+        return cls(np.stack(rows), np.asarray(counts.any(axis=(1, 2))), degree)
 
     def at(self, directions: np.ndarray) -> np.ndarray:
         """Expected counts per pixel of ``accum_e``.

@@ -102,6 +102,11 @@ def write_master_pattern(
     check : called with the name of the complete file before it gets its final name; an exception
         raised here leaves ``path`` as it was.
 
+    Notes
+    -----
+    An unfinished file is rewritten after every energy, so it is neither compressed nor does it
+    hold the stereographic maps.
+
     Raises
     ------
     MasterPatternFileError
@@ -127,6 +132,9 @@ def write_master_pattern(
         put(group, "numset", north.shape[0])
         put(group, "xtalname", f"{mp.crystal.name}.xtal")
         for name, half in (("NH", north), ("SH", south)):
+            if last_energy > 0:
+                group.create_dataset(f"mLP{name}", data=half)
+                continue
             _put_array(group, f"mLP{name}", half)
             disc = to_stereographic(torch.from_numpy(half.sum(axis=0)))
             _put_array(group, f"masterSP{name}", disc.numpy())

@@ -1,0 +1,169 @@
+"""The flat detector: where each pixel looks, seen from the sample.
+
+Geometry of EMsoft's ``EMEBSD``.  Sample frame: RD, TD, ND, with ND the surface normal; the beam
+comes in at ``sample_tilt`` from ND towards +RD, and the detector stands on that side, at an
+elevation of 90 - sample_tilt + tilt degrees to RD.  Row 0 is the top of the screen; an image is
+what an observer at the detector sees when looking at the sample.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+class DetectorError(ValueError):
+    """The detector's geometry is impossible; the message names the value and its range."""
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Flat detector of square pixels.
+
+    Parameters
+    ----------
+    shape : (rows, columns).
+    pixel_size : edge of a pixel [um].
+    distance : from the illuminated point to the screen, along its normal [um].
+    tilt : of the screen from the vertical, positive when its normal points below the horizontal
+        (EMsoft's thetac) [degrees].
+    xpc, ypc : pattern centre from the middle of the screen, in pixels, in EMsoft's (version 5)
+        signs: positive ``ypc`` is up, positive ``xpc`` is towards column 0.
+    sample_tilt : between the surface normal and the beam [degrees].
+    azimuth : rotation of the sample about RD-TD's normal, EMsoft's omega [degrees].
+
+    Raises
+    ------
+    DetectorError
+        If a value is out of range or not finite.
+    """
+
+    shape: tuple[int, int]
+    pixel_size: float
+    distance: float
+    tilt: float = 0.0
+    xpc: float = 0.0
+    ypc: float = 0.0
+    sample_tilt: float = 70.0
+    azimuth: float = 0.0
+
+    def __post_init__(self) -> None:
+        shape = tuple(int(n) for n in self.shape)
+        if len(shape) != 2 or min(shape) < 1:
+            raise DetectorError(f"shape = {self.shape}: must be (rows, columns), both at least 1")
+        object.__setattr__(self, "shape", shape)
+        for name in ("pixel_size", "distance"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise DetectorError(f"{name} = {value}: must be a positive length in um")
+        for name in ("tilt", "sample_tilt", "azimuth", "xpc", "ypc"):
+            if not math.isfinite(getattr(self, name)):
+                raise DetectorError(f"{name} = {getattr(self, name)}: must be finite")
+
+    @classmethod
+    def paper(cls, size: int = 229) -> Detector:
+        """The paper's detector, for square patterns of ``size`` pixels.
+
+        Parameters
+        ----------
+        size : pixels along one side of the pattern.
+
+        Notes
+        -----
+        19,100 um distance, 13.7 degrees tilt, pattern centre 171 um above the middle, 23 um
+        pixels.  The paper leaves the number of pixels open; the experiment's camera has
+        1244 x 1024 of them, and its patterns are cropped to the middle 1024 x 1024 and resampled.
+        A pattern of ``size`` pixels covers that same square of 23.6 mm, so its pixels are
+        23 * 1024/size um wide and the resampling never has to be done.
+        """
+        if size < 1:
+            raise DetectorError(f"size = {size}: must be at least 1")
+        pixel = 23.0 * 1024 / size
+        return cls((size, size), pixel, 19_100.0, 13.7, ypc=171.0 / pixel)
+
+    def directions(self) -> np.ndarray:
+        """Directions from the sample to the pixels.
+
+        Returns
+        -------
+        (rows, columns, 3) float64 unit vectors in the sample frame (RD, TD, ND).
+
+        Notes
+        -----
+        EMsoft, ``EBSDmod.f90``, ``GenerateEBSDDetector``.
+        """
+        rows, columns = self.shape
+        x = (np.arange(columns) - (columns - 1) / 2 + self.xpc) * self.pixel_size
+        y = (np.arange(rows) - (rows - 1) / 2 + self.ypc) * self.pixel_size
+        y, x = np.meshgrid(y, x, indexing="ij")
+        return self._towards(x, y)
+
+    def pattern_centre(self) -> np.ndarray:
+        """Unit vector (3,) from the sample to the pattern centre, sample frame."""
+        return self._towards(np.zeros(()), np.zeros(()))
+
+    def solid_angles(self, reference: np.ndarray | None = None) -> np.ndarray:
+        """How much each pixel collects, relative to the one at the pattern centre.
+
+        Parameters
+        ----------
+        reference : unit vector to take as the pattern centre; the true one by default.
+
+        Returns
+        -------
+        (rows, columns) float64.
+
+        Notes
+        -----
+        EMsoft's factor: with a the angle subtended by a disc of a pixel's area and t the angle
+        between a pixel and the pattern centre, (cos^2 a + cos^2 t - 1)^(3/2) / cos^3 a; close to
+        cos^3 t, the solid angle of a flat pixel.
+        """
+        centre = self.pattern_centre() if reference is None else reference
+        cos_a = math.cos(math.atan(self.pixel_size / (self.distance * math.sqrt(math.pi))))
+        cos_t = self.directions() @ centre
+        return np.clip(cos_a**2 + cos_t**2 - 1, 0, None) ** 1.5 / cos_a**3
+
+    def emebsd_centre_pixel(self) -> tuple[int, int]:
+        """(row, column) EMEBSD takes for the pattern centre in its collection factor.
+
+        EMEBSD rounds the centre to a pixel and forgets there that it has turned its rows upside
+        down, so the pixel is on the wrong side of the middle.  Reproduced for parity.
+        """
+        rows, columns = self.shape
+        row = rows // 2 + round(self.ypc) - 1
+        column = columns // 2 + round(self.xpc) - 1
+        return min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)
+
+    def bruker_pattern_centre(self) -> tuple[float, float, float]:
+        """Pattern centre in Bruker's convention, which kikuchipy uses.
+
+        Returns
+        -------
+        (PCx, PCy, PCz): from the left and from the top edge in fractions of width and height, and
+        the distance in fractions of the height.
+        """
+        rows, columns = self.shape
+        return (
+            0.5 - self.xpc / columns,
+            0.5 - self.ypc / rows,
+            self.distance / (rows * self.pixel_size),
+        )
+
+    def _towards(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Unit vectors to screen points; x right, y down from the pattern centre [um]."""
+        alpha = math.pi / 2 - math.radians(self.sample_tilt - self.tilt)
+        omega = math.radians(self.azimuth)
+        along = -math.sin(omega) * x + math.cos(omega) * self.distance
+        across = math.cos(omega) * x + math.sin(omega) * self.distance
+        v = np.stack(
+            (
+                y * math.cos(alpha) + math.sin(alpha) * along,
+                across,
+                -math.sin(alpha) * y + math.cos(alpha) * along,
+            ),
+            axis=-1,
+        )
+        return v / np.linalg.norm(v, axis=-1, keepdims=True)

@@ -1,0 +1,322 @@
+"""Detector patterns from a master pattern.
+
+A pixel's intensity is the sum over energies of the master pattern in the pixel's direction, turned
+into the crystal, times the number of electrons of that energy the Monte Carlo sends there.  The
+weights of the energies vary so little over a detector that a few combinations of the energies'
+maps, found by a singular-value decomposition, give the exact sum: that is what is interpolated.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from ebsdsg_sim.detector import Detector
+from ebsdsg_sim.exit_directions import ExitDirections
+from ebsdsg_sim.lambert import interpolate, to_square
+from ebsdsg_sim.masterpattern import MasterPattern
+from ebsdsg_sim.montecarlo import MonteCarlo
+from ebsdsg_sim.orientation import quaternion_to_matrix
+
+EnergyWeights = Literal["exact", "mean", "none"]
+ExitCounts = Literal["smooth", "counts"]
+
+#: Relative error allowed when combining energies ("exact"): far below a grey level of 8 bits.
+TOLERANCE = 1e-5
+#: Up to this many maps, interpolating them one by one is the fastest.
+FEW_MAPS = 4
+#: Pixels worked on together; on a CPU the work arrays then stay in cache.
+PIXELS = {"cpu": 1 << 16, "cuda": 1 << 23}
+
+
+class ProjectionError(ValueError):
+    """Patterns cannot be projected from what was given; the message says what is wrong."""
+
+
+def energy_weights(
+    monte_carlo: MonteCarlo,
+    detector: Detector,
+    *,
+    exit_counts: ExitCounts = "smooth",
+    solid_angle: Literal["emsoft", "physical"] = "emsoft",
+) -> np.ndarray:
+    """Electrons of every energy that reach every pixel, per incident electron.
+
+    Parameters
+    ----------
+    monte_carlo : gives the exit directions.
+    detector : gives the pixels.
+    exit_counts : ``"counts"`` interpolates the histogram bilinearly as EMEBSD does, noise
+        included; ``"smooth"`` evaluates the fit of :class:`ExitDirections` to it.
+    solid_angle : ``"emsoft"`` reproduces EMEBSD's misplaced pattern-centre pixel
+        (:meth:`Detector.emebsd_centre_pixel`, which itself gets the factor 0.25);
+        ``"physical"`` uses the true pattern centre.
+
+    Returns
+    -------
+    (n_energies, rows, columns) float64, counts per direction pixel of the Monte Carlo over its
+    nominal number of electrons.
+
+    Raises
+    ------
+    ProjectionError
+        If an option is unknown, or the detector's sample tilt is not the Monte Carlo's.
+    """
+    if abs(detector.sample_tilt - monte_carlo.sample_tilt) > 1e-6:
+        raise ProjectionError(
+            f"the detector has a sample tilt of {detector.sample_tilt} degrees, the Monte Carlo "
+            f"{monte_carlo.sample_tilt}"
+        )
+    directions = detector.directions()
+    if exit_counts == "smooth":
+        weights = ExitDirections.fit(monte_carlo).at(directions)
+    elif exit_counts == "counts":
+        square = to_square(torch.from_numpy(directions))
+        # accum_e's first index is Lambert y, its second -x.
+        points = torch.stack((-square[..., 0], square[..., 1]), dim=-1)
+        counts = torch.from_numpy(monte_carlo.accum_e.astype(np.float64))
+        weights = interpolate(counts, points).numpy()
+    else:
+        raise ProjectionError(f"exit_counts = {exit_counts!r}: must be 'smooth' or 'counts'")
+    if solid_angle == "emsoft":
+        row, column = detector.emebsd_centre_pixel()
+        factor = detector.solid_angles(directions[row, column])
+        factor[row, column] = 0.25
+    elif solid_angle == "physical":
+        factor = detector.solid_angles()
+    else:
+        raise ProjectionError(f"solid_angle = {solid_angle!r}: must be 'emsoft' or 'physical'")
+    return weights * factor / monte_carlo.n_electrons
+
+
+class Projector:
+    """Projects one master pattern on one detector, for any number of orientations.
+
+    Parameters
+    ----------
+    master_pattern : all sites are summed.
+    detector : where to project.
+    energy_weights : ``"exact"`` weights every energy in every pixel, as EMEBSD with background;
+        ``"mean"`` gives each energy its mean share over the detector, so that only one map is
+        interpolated, and multiplies by the electrons of all energies in the pixel; ``"none"``
+        sums the energies without weights or background, as EMEBSD without background.
+    exit_counts, solid_angle : see :func:`energy_weights`; for "exact" and "mean".
+    energies : (lowest, highest) energy to take [keV]; all by default.
+    device : where to compute, "cpu" or "cuda".
+
+    Raises
+    ------
+    ProjectionError
+        If an option is unknown, no energy is left, or no electron reaches the detector.
+
+    Notes
+    -----
+    EMEBSD's intensities are those of ``"exact"`` times 6.241e3 * beam current [nA] * dwell time
+    [us].
+    """
+
+    def __init__(
+        self,
+        master_pattern: MasterPattern,
+        detector: Detector,
+        *,
+        energy_weights: EnergyWeights = "exact",
+        exit_counts: ExitCounts = "smooth",
+        solid_angle: Literal["emsoft", "physical"] = "emsoft",
+        energies: tuple[float, float] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        mp = master_pattern
+        low, high = energies or (-math.inf, math.inf)
+        chosen = (mp.energies >= low - 1e-6) & (mp.energies <= high + 1e-6)
+        if not chosen.any():
+            raise ProjectionError(f"no energy of {mp!r} is between {low} and {high} keV")
+        self.detector = detector
+        self.device = torch.device(device)
+        if energy_weights == "none":
+            per_energy, per_pixel = np.ones((1, int(chosen.sum()))), None
+        else:
+            weights = _weights_of(mp, detector, exit_counts, solid_angle)[chosen]
+            if not weights.any():
+                raise ProjectionError(
+                    f"{mp.crystal.name}: the Monte Carlo sends no electron to the detector"
+                )
+            if energy_weights == "mean":
+                background = weights.sum(axis=0).reshape(1, -1)
+                per_energy = weights.mean(axis=(1, 2))[None] / background.mean()
+                per_pixel = background
+            elif energy_weights == "exact":
+                per_energy, per_pixel = _few_combinations(weights.reshape(len(weights), -1))
+            else:
+                raise ProjectionError(
+                    f"energy_weights = {energy_weights!r}: must be 'exact', 'mean' or 'none'"
+                )
+        halves = [
+            np.tensordot(per_energy, half.sum(axis=0)[chosen], axes=1).astype(np.float32)
+            for half in (mp.north, mp.south)
+        ]
+        # North and south side by side make one picture: one interpolation serves both.
+        self._two_sided = not np.array_equal(halves[0], halves[1])
+        maps = np.concatenate(halves, axis=2) if self._two_sided else halves[0]
+        self._npx = mp.npx
+        self._maps = torch.from_numpy(np.ascontiguousarray(maps)).to(self.device)
+        self._pixel_weights = (
+            None
+            if per_pixel is None
+            else torch.from_numpy(per_pixel.astype(np.float32)).to(self.device)
+        )
+        directions = detector.directions().reshape(-1, 3).T
+        self._directions = torch.from_numpy(directions.astype(np.float32)).to(self.device)
+        if len(self._maps) > FEW_MAPS:
+            # One row of all maps' values per node: the four corners are four contiguous reads.
+            self._rows = self._maps.flatten(1).T.contiguous()
+
+    @property
+    def n_maps(self) -> int:
+        """Number of maps interpolated per pattern."""
+        return len(self._maps)
+
+    def patterns(self, quaternions: ArrayLike) -> Tensor:
+        """Patterns of the given orientations.
+
+        Parameters
+        ----------
+        quaternions : (n, 4) or (4,) orientations (w, x, y, z), ``v_crystal = R v_sample``.
+
+        Returns
+        -------
+        (n, rows, columns) float32 on the projector's device; row 0 is the top of the screen.
+
+        Raises
+        ------
+        OrientationError
+            If the quaternions are malformed.
+        """
+        matrices = quaternion_to_matrix(np.atleast_2d(np.asarray(quaternions, dtype=np.float64)))
+        rotations = torch.from_numpy(matrices.astype(np.float32)).to(self.device)
+        n, pixels = len(rotations), self._directions.shape[1]
+        result = torch.empty((n, pixels), dtype=torch.float32, device=self.device)
+        limit = PIXELS["cuda" if self.device.type == "cuda" else "cpu"]
+        step = max(1, limit // pixels)
+        for first in range(0, n, step):
+            self._project(rotations[first : first + step], result[first : first + step])
+        return result.reshape(n, *self.detector.shape)
+
+    def _project(self, rotations: Tensor, out: Tensor) -> None:
+        """Fill ``out`` (m, pixels) with the patterns of (m, 3, 3) rotations."""
+        d = self._directions
+        x, y, z = (
+            rotations[:, i, 0, None] * d[0]
+            + rotations[:, i, 1, None] * d[1]
+            + rotations[:, i, 2, None] * d[2]
+            for i in range(3)
+        )
+        u, v = _square(x, y, z)
+        if len(self._maps) > FEW_MAPS:
+            values = self._gather(u, v, z)
+        else:
+            if self._two_sided:
+                # Two maps of 2 npx + 1 columns side by side span 4 npx + 1 steps.
+                u = (u + 1).add_((z < 0), alpha=2 + 1 / self._npx)
+                u = u.mul_(2 * self._npx / (4 * self._npx + 1)).sub_(1)
+            values = torch.nn.functional.grid_sample(
+                self._maps[None],
+                torch.stack((u, v), dim=-1).reshape(1, 1, -1, 2),
+                mode="bilinear",
+                padding_mode="border",
+                align_corners=True,
+            ).reshape(len(self._maps), *out.shape)
+        if self._pixel_weights is None:
+            out.copy_(values[0])
+            return
+        torch.mul(values[0], self._pixel_weights[0], out=out)
+        for value, weight in zip(values[1:], self._pixel_weights[1:], strict=True):
+            out.addcmul_(value, weight)
+
+    def _gather(self, u: Tensor, v: Tensor, z: Tensor) -> Tensor:
+        """Values of all maps (n_maps, m, pixels) at square coordinates u, v."""
+        npx = self._npx
+        width = self._maps.shape[2]
+        u, v = (u + 1).mul_(npx), (v + 1).mul_(npx)
+        column, row = u.int().clamp_(0, 2 * npx - 1), v.int().clamp_(0, 2 * npx - 1)
+        right, below = u.sub_(column), v.sub_(row)
+        corner = row * width + column
+        if self._two_sided:
+            corner += (z < 0) * (2 * npx + 1)
+        corners = torch.stack((corner, corner + 1, corner + width, corner + width + 1), dim=-1)
+        both = right * below
+        weights = torch.stack((1 - right - below + both, right - both, below - both, both), dim=-1)
+        values = torch.nn.functional.embedding_bag(
+            corners.reshape(-1, 4),
+            self._rows,
+            mode="sum",
+            per_sample_weights=weights.reshape(-1, 4),
+        )
+        return values.T.reshape(-1, *u.shape)
+
+
+def to_uint8(patterns: Tensor | np.ndarray) -> Tensor:
+    """Patterns scaled to 8 bits, each from its own minimum and maximum.
+
+    Parameters
+    ----------
+    patterns : (..., rows, columns) intensities.
+
+    Returns
+    -------
+    (..., rows, columns) uint8; a pattern without contrast becomes 0.
+
+    Raises
+    ------
+    ProjectionError
+        If a value is not finite.
+    """
+    p = torch.as_tensor(patterns)
+    if not torch.isfinite(p).all():
+        raise ProjectionError("patterns hold values that are not finite")
+    low, high = p.amin(dim=(-2, -1), keepdim=True), p.amax(dim=(-2, -1), keepdim=True)
+    span = torch.where(high > low, high - low, torch.ones_like(high))
+    return ((p - low) * (255 / span)).round_().to(torch.uint8)
+
+
+def _weights_of(
+    mp: MasterPattern,
+    detector: Detector,
+    exit_counts: ExitCounts,
+    solid_angle: Literal["emsoft", "physical"],
+) -> np.ndarray:
+    return energy_weights(
+        mp.monte_carlo, detector, exit_counts=exit_counts, solid_angle=solid_angle
+    )
+
+
+def _few_combinations(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Factors (k, n_energies) and (k, pixels) whose product is the weights (n_energies, pixels).
+
+    k is the smallest number of terms whose relative error is below the tolerance.
+    """
+    values, vectors = np.linalg.eigh(weights @ weights.T)
+    error = np.sqrt(np.clip(np.cumsum(np.clip(values, 0, None)), 0, None) / values.sum())
+    keep = error > TOLERANCE
+    per_energy = vectors[:, keep].T
+    return per_energy, per_energy @ weights
+
+
+def _square(x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Lambert square coordinates of unit vectors; :func:`to_square` for separate components.
+
+    The same formula with fewer passes over memory: this is where projection spends its time.
+    """
+    a, b = x.abs(), y.abs()
+    along_y = b > a
+    major, minor = torch.maximum(a, b), torch.minimum(a, b)
+    radius = (x * x).addcmul_(y, y).div_(z.abs().add_(1)).sqrt_()
+    angle = minor.div_(major.clamp_min_(1e-30)).atan_().mul_(4 / math.pi).mul_(radius)
+    u = torch.where(along_y, angle, radius).copysign_(x)
+    v = torch.where(along_y, radius, angle).copysign_(y)
+    return u, v
