@@ -24,6 +24,9 @@ CLOSEST = 0.05
 SAME_POSITION = 1e-3
 """Two atoms nearer than this [nm] share one position."""
 
+NOTES, STATED = "notes", "stated_space_group"
+"""Properties of a pymatgen structure in which a reader leaves what it cannot say otherwise."""
+
 HYDROGEN_ISOTOPES = {"D": "H", "T": "H"}
 
 
@@ -44,6 +47,7 @@ class Atoms:
     Attributes
     ----------
     notes : what was changed on the way in.
+    stated_space_group : number that the source states, ``None`` if it states none.
 
     Raises
     ------
@@ -61,6 +65,7 @@ class Atoms:
     ) -> None:
         self.name = name
         self.notes: list[str] = []
+        self.stated_space_group: int | None = None
         self.lattice = np.asarray(lattice, dtype=float)
         self.positions = np.asarray(positions, dtype=float).reshape(-1, 3)
         self.species = [self._known(dict(occupants)) for occupants in species]
@@ -213,7 +218,11 @@ def atoms_of(structure: Structure | Mapping[str, Any], name: str) -> Atoms:
         raise StructureError(
             f"{name}: not the dictionary of a pymatgen structure ({type(error).__name__}: {error})"
         ) from None
-    return Atoms(name, lattice, positions, species)
+    atoms = Atoms(name, lattice, positions, species)
+    properties = values.get("properties") or {}
+    atoms.notes = list(dict.fromkeys([*properties.get(NOTES, []), *atoms.notes]))
+    atoms.stated_space_group = properties.get(STATED)
+    return atoms
 
 
 def _occupants(species: Iterable[Mapping[str, Any]]) -> dict[str, float]:

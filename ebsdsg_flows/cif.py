@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ebsdsg_flows.atoms import Atoms, StructureError
+from ebsdsg_flows.atoms import NOTES, STATED, Atoms, StructureError
 from ebsdsg_flows.cif_symmetry import SymmetryChoice, symmetry_choices
 from ebsdsg_sim.standard_structure import distances
 from stores.documents import Source
@@ -40,13 +40,16 @@ class CifStructure:
     structure : pymatgen structure, all atoms of the cell
     identifier : name of the file and the beginning of its hash
     source : for the document
-    space_group : number that the file states, ``None`` if it states none
+
+    Notes
+    -----
+    The space group that the file states and what was changed on reading go with the structure, as
+    its properties, into the notes of the document.
     """
 
     structure: Structure
     identifier: str
     source: Source
-    space_group: int | None
 
 
 def read_cif(path: str | Path, *, block: str | None = None) -> CifStructure:
@@ -79,10 +82,9 @@ def read_cif(path: str | Path, *, block: str | None = None) -> CifStructure:
     candidates = [_expand(name, lattice, sites, choice) for choice in choices]
     chosen = candidates[0] if len(candidates) == 1 else _decide(name, data, choices, candidates)
     return CifStructure(
-        structure=_to_pymatgen(lattice, chosen),
+        structure=_to_pymatgen(lattice, chosen, choices[0].space_group),
         identifier=f"{path.stem}-{hashlib.sha256(content).hexdigest()[:8]}",
         source=Source(kind="cif", identifier=path.name, reference=_reference(data)),
-        space_group=choices[0].space_group,
     )
 
 
@@ -262,10 +264,11 @@ def _decide(
     )
 
 
-def _to_pymatgen(lattice: np.ndarray, atoms: Atoms) -> Structure:
+def _to_pymatgen(lattice: np.ndarray, atoms: Atoms, stated: int | None) -> Structure:
     from pymatgen.core import Lattice, Structure
 
-    return Structure(Lattice(lattice * 10), atoms.species, atoms.positions)
+    properties = {NOTES: atoms.notes, STATED: stated}
+    return Structure(Lattice(lattice * 10), atoms.species, atoms.positions, properties=properties)
 
 
 def _reference(data: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from ebsdsg_flows.atoms import Atoms, StructureError, atoms_of, total_compositio
 from ebsdsg_flows.naming import has_two_origins, point_group_symbol, prototype, reduced_formula
 from ebsdsg_sim.asymmetric_unit import crystal_from_standard
 from ebsdsg_sim.crystal import DEFAULT_DEBYE_WALLER, Crystal, CrystalError
-from ebsdsg_sim.standard_structure import StandardStructure
+from ebsdsg_sim.standard_structure import Setting, StandardStructure
 from ebsdsg_sim.symmetry import (
     SymmetryError,
     hall_number_for,
@@ -146,7 +146,7 @@ def structure_document(
         symprec=symprec,
         source=_source(source, material_id),
         licence=licence,
-        notes=list(atoms.notes),
+        notes=_notes(atoms, group, symprec),
     )
 
 
@@ -154,13 +154,6 @@ def _crystal(
     standard: StandardStructure, atoms: Atoms, debye_waller: float | Mapping[str, float]
 ) -> Crystal:
     """The crystal of a standard structure, with numbers rounded so that its hash is firm."""
-    exact = crystal_from_standard(standard, reduced_formula(total_composition(standard.species)))
-    factors = [
-        debye_waller.get(site.element, DEFAULT_DEBYE_WALLER)
-        if isinstance(debye_waller, Mapping)
-        else float(debye_waller)
-        for site in exact.sites
-    ]
     if isinstance(debye_waller, Mapping):
         absent = sorted(set(debye_waller) - set(atoms.composition))
         if absent:
@@ -168,13 +161,19 @@ def _crystal(
                 f"{atoms.name}: Debye-Waller factors for {', '.join(absent)}, "
                 f"but the structure holds {', '.join(sorted(atoms.composition))}"
             )
-    values = exact.with_debye_waller(factors).to_dict()
+    exact = crystal_from_standard(standard, reduced_formula(total_composition(standard.species)))
+    values = exact.to_dict()
     # 1e-10 nm and 1e-10 of a cell edge are below any measurement and above rounding errors of
     # another machine's linear algebra
     values["cell"] = [round(x, 10) for x in values["cell"]]
     for site in values["sites"]:
         site["position"] = [round(x, 10) % 1.0 for x in site["position"]]
         site["occupancy"] = round(site["occupancy"], 10)
+        site["debye_waller"] = (
+            debye_waller.get(site["element"], DEFAULT_DEBYE_WALLER)
+            if isinstance(debye_waller, Mapping)
+            else debye_waller
+        )
     return Crystal.from_dict(values)
 
 
@@ -210,6 +209,18 @@ def _composition(crystal: Crystal) -> dict[str, float]:
     return {element: round(total[element], 6) for element in sorted(total)}
 
 
+def _notes(atoms: Atoms, group: Setting, symprec: float) -> list[str]:
+    """What was changed on the way in, and whether the source stated another space group."""
+    stated = atoms.stated_space_group
+    if stated is None or stated == group.space_group:
+        return atoms.notes
+    return [
+        *atoms.notes,
+        f"the source says space group {stated}; its atoms have {group.international} "
+        f"({group.space_group}) at a tolerance of {symprec} Å",
+    ]
+
+
 def _source(source: Source | Mapping[str, str] | None, material_id: str) -> Source:
     if isinstance(source, Source):
         return source
@@ -226,7 +237,7 @@ def document_from_cif(path: str | Path, **options: Any) -> StructureDocument:
 
     Returns
     -------
-    Document; where the file names another space group than the one found, a note says so.
+    Document; its key is the file's name with the beginning of its hash.
 
     Raises
     ------
@@ -236,15 +247,6 @@ def document_from_cif(path: str | Path, **options: Any) -> StructureDocument:
     from ebsdsg_flows.cif import read_cif
 
     found = read_cif(path)
-    document = structure_document(
-        found.structure,
-        **{"material_id": found.identifier, "source": found.source, **options},
+    return structure_document(
+        found.structure, **{"material_id": found.identifier, "source": found.source, **options}
     )
-    stated = found.space_group
-    if stated is not None and stated != document.space_group.number:
-        note = (
-            f"the file says space group {stated}; its atoms have {document.space_group.symbol} "
-            f"({document.space_group.number}) at a tolerance of {document.symprec} Å"
-        )
-        document = document.model_copy(update={"notes": [*document.notes, note]})
-    return document

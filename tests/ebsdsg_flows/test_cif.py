@@ -1,0 +1,288 @@
+"""CIF files are read for what they say, and refused when they do not say it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ebsdsg_flows.atoms import StructureError
+from ebsdsg_flows.cif import read_cif
+from ebsdsg_flows.cif_symmetry import parse_operation
+from ebsdsg_flows.structures import document_from_cif
+from ebsdsg_sim.crystal import Crystal
+
+HEAD = """data_test
+_cell_length_a {a}
+_cell_length_b {a}
+_cell_length_c {a}
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+{symmetry}
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+{atoms}
+"""
+NICKEL = "Ni1 Ni 0 0 0 1"
+FM3M = "_symmetry_space_group_name_H-M 'F m -3 m'\n_symmetry_Int_Tables_number 225"
+
+
+def write(
+    folder: Path, a: str = "3.524", symmetry: str = FM3M, atoms: str = NICKEL, name: str = "x.cif"
+) -> Path:
+    path = folder / name
+    path.write_text(HEAD.format(a=a, symmetry=symmetry, atoms=atoms), encoding="utf-8")
+    return path
+
+
+def test_nickel_from_the_name_of_its_group(tmp_path: Path) -> None:
+    document = document_from_cif(write(tmp_path))
+    assert (document.formula, document.space_group.number, document.n_atoms) == ("Ni", 225, 4)
+    assert document.density == pytest.approx(8.909, abs=0.01)
+    assert document.source.kind == "cif"
+    assert document.source.identifier == "x.cif"
+    assert document.notes == []
+    assert Crystal.from_dict(document.crystal).cell[0] == pytest.approx(0.3524, abs=1e-9)
+
+
+def test_uncertainties_in_parentheses(tmp_path: Path) -> None:
+    document = document_from_cif(write(tmp_path, a="3.524(3)", atoms="Ni1 Ni0 0.000(1) 0. .0 1.0"))
+    assert document.crystal["cell"][0] == pytest.approx(0.3524)
+
+
+def test_operations_decide_before_names(tmp_path: Path) -> None:
+    operations = "loop_\n_symmetry_equiv_pos_as_xyz\n'x, y, z'\n'x+1/2, y+.5, z'\n"
+    operations += "'x+1/2,y,z+1/2'\n'x,1/2+y,1/2+z'"
+    document = document_from_cif(write(tmp_path, symmetry=operations))
+    assert (document.space_group.number, document.n_atoms) == (225, 4)
+
+
+def test_round_trip_of_every_phase_of_the_experiment(tmp_path: Path, shared: Path) -> None:
+    import gzip
+    import json
+
+    from pymatgen.core import Structure
+    from pymatgen.io.cif import CifWriter
+
+    from ebsdsg_flows.structures import structure_document
+
+    with gzip.open(shared / "data/structures/phases18.json.gz", "rt") as stream:
+        phases = json.load(stream)
+    for phase in phases[:17]:
+        structure = Structure.from_dict(phase["structure"])
+        path = tmp_path / f"{phase['phase']}.cif"
+        CifWriter(structure, symprec=0.1, refine_struct=True).write_file(str(path))
+        direct = structure_document(structure, phase["phase"])
+        read = document_from_cif(path)
+        assert read.space_group.number == direct.space_group.number
+        assert read.n_atoms == direct.n_atoms
+        assert read.relabel.number == direct.relabel.number
+        assert read.density == pytest.approx(direct.density, rel=1e-3)
+        assert read.notes == []
+
+
+class TestOrigin:
+    """Fd-3m with silicon at 1/8 1/8 1/8: 8 atoms with origin choice 2, 16 with choice 1."""
+
+    SILICON = "Si1 Si 0.125 0.125 0.125 1"
+    NAME = "_symmetry_space_group_name_H-M 'F d -3 m{}'\n_symmetry_Int_Tables_number 227"
+
+    def silicon(self, folder: Path, suffix: str = "", more: str = "", atoms: str = SILICON) -> Path:
+        return write(folder, "5.4307", self.NAME.format(suffix) + "\n" + more, atoms)
+
+    def test_left_open_is_refused_with_both_densities(self, tmp_path: Path) -> None:
+        words = r"Fd-3m needs an origin choice.*4\.66 g/cm\^3 with choice 1, 2\.33 g/cm\^3 with"
+        with pytest.raises(StructureError, match=words):
+            read_cif(self.silicon(tmp_path))
+
+    @pytest.mark.parametrize("suffix", [":2", ":Z", " :2"])
+    def test_named_in_the_symbol(self, tmp_path: Path, suffix: str) -> None:
+        document = document_from_cif(self.silicon(tmp_path, suffix))
+        assert (document.n_atoms, document.density) == (8, pytest.approx(2.33, abs=0.01))
+        assert document.space_group.hall_number == 526
+        assert document.space_group.origin_choice == 2
+
+    def test_choice_one_is_brought_to_choice_two(self, tmp_path: Path) -> None:
+        document = document_from_cif(self.silicon(tmp_path, ":1", atoms="Si1 Si 0 0 0 1"))
+        assert (document.n_atoms, document.space_group.hall_number) == (8, 526)
+        assert document.density == pytest.approx(2.33, abs=0.01)
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            "_exptl_crystal_density_diffrn 2.33",
+            "_cell_formula_units_Z 8\n_chemical_formula_sum Si",
+            "_symmetry_space_group_name_Hall '-F 4vw 2vw 3'",
+        ],
+    )
+    def test_decided_by_what_else_the_file_says(self, tmp_path: Path, more: str) -> None:
+        assert document_from_cif(self.silicon(tmp_path, "", more)).n_atoms == 8
+
+    def test_density_that_fits_neither_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(StructureError, match="needs an origin choice"):
+            read_cif(self.silicon(tmp_path, "", "_exptl_crystal_density_diffrn 3.5"))
+
+
+class TestSpecialCases:
+    def test_thirds_with_four_digits_stay_on_their_position(self, tmp_path: Path) -> None:
+        # magnesium: two atoms, of which rounding of 1/3 must not make more
+        path = tmp_path / "mg.cif"
+        path.write_text(
+            "data_mg\n_cell_length_a 3.209\n_cell_length_b 3.209\n_cell_length_c 5.211\n"
+            "_cell_angle_alpha 90\n_cell_angle_beta 90\n_cell_angle_gamma 120\n"
+            "_symmetry_Int_Tables_number 194\nloop_\n_atom_site_label\n_atom_site_fract_x\n"
+            "_atom_site_fract_y\n_atom_site_fract_z\nMg1 0.3333 0.6667 0.25\n",
+            encoding="utf-8",
+        )
+        document = document_from_cif(path)
+        assert (document.n_atoms, document.space_group.number) == (2, 194)
+        assert document.density == pytest.approx(1.737, abs=0.01)
+
+    def test_mixed_and_partial_occupancy(self, tmp_path: Path) -> None:
+        atoms = "Fe1 Fe3+ 0 0 0 0.5\nNi1 Ni 0 0 0 0.25\nC1 C 0.5 0.5 0.5 0.1"
+        document = document_from_cif(write(tmp_path, atoms=atoms))
+        crystal = Crystal.from_dict(document.crystal)
+        assert {(s.element, s.occupancy) for s in crystal.sites} == {
+            ("Fe", 0.5),
+            ("Ni", 0.25),
+            ("C", 0.1),
+        }
+        assert document.space_group.number == 225
+        assert document.n_atoms == 8
+        assert document.composition == {"C": 0.4, "Fe": 2.0, "Ni": 1.0}
+
+    def test_deuterium_counts_as_hydrogen_and_says_so(self, tmp_path: Path) -> None:
+        atoms = "Pd1 Pd 0 0 0 1\nD1 D 0.5 0.5 0.5 0.6"
+        document = document_from_cif(write(tmp_path, "4.03", atoms=atoms))
+        assert document.elements == ["H", "Pd"]
+        assert any("D is treated as H" in note for note in document.notes)
+
+    def test_a_wrong_group_in_the_file_is_noted(self, tmp_path: Path) -> None:
+        # nickel written in Pm-3m with its four atoms
+        atoms = "Ni1 Ni 0 0 0 1\nNi2 Ni 0.5 0.5 0 1"
+        document = document_from_cif(
+            write(tmp_path, symmetry="_space_group_IT_number 221", atoms=atoms)
+        )
+        assert document.space_group.number == 225
+        assert any("says space group 221" in note for note in document.notes)
+
+    def test_same_file_same_identifier(self, tmp_path: Path) -> None:
+        first = read_cif(write(tmp_path, name="a.cif")).identifier
+        assert read_cif(write(tmp_path, name="a.cif")).identifier == first
+        assert read_cif(write(tmp_path, a="3.53", name="a.cif")).identifier != first
+
+
+@pytest.mark.parametrize(
+    ("text", "rotation", "translation"),
+    [
+        ("x,y,z", np.eye(3), [0, 0, 0]),
+        ("-y, x-y, z+1/3", [[0, -1, 0], [1, -1, 0], [0, 0, 1]], [0, 0, 1 / 3]),
+        ("1/2+X, .5-Y, Z-0.3333", [[1, 0, 0], [0, -1, 0], [0, 0, 1]], [0.5, 0.5, -1 / 3]),
+    ],
+)
+def test_operations(text: str, rotation: object, translation: object) -> None:
+    found = parse_operation("t", text)
+    np.testing.assert_array_equal(found[0], rotation)
+    np.testing.assert_allclose(found[1], translation, atol=1e-12)
+
+
+BAD = {
+    "not a CIF": ("this is not a cif", "holds no structure"),
+    "empty": ("", "holds no structure"),
+    "cut in the atoms": (HEAD.format(a=3.5, symmetry=FM3M, atoms="Ni1 Ni 0 0"), "CIF|needs"),
+    "letters": (HEAD.format(a="abc", symmetry=FM3M, atoms=NICKEL), "_cell_length_a is 'abc'"),
+    "NaN cell": (HEAD.format(a="nan", symmetry=FM3M, atoms=NICKEL), "'nan', which is not a number"),
+    "negative cell": (HEAD.format(a="-3.5", symmetry=FM3M, atoms=NICKEL), "must be positive"),
+    "zero cell": (HEAD.format(a="0", symmetry=FM3M, atoms=NICKEL), "must be positive"),
+    "NaN coordinate": (
+        HEAD.format(a="3.5", symmetry=FM3M, atoms="Ni1 Ni 0 nan 0 1"),
+        "atom Ni1: _atom_site_fract_y is 'nan'",
+    ),
+    "missing coordinate": (
+        HEAD.format(a="3.5", symmetry=FM3M, atoms="Ni1 Ni 0 ? 0 1"),
+        r"_atom_site_fract_y is '\?'",
+    ),
+    "unknown element": (HEAD.format(a="3.5", symmetry=FM3M, atoms="Xx1 Xx 0 0 0 1"), "'Xx' is not"),
+    "element beyond the tables": (
+        HEAD.format(a="3.5", symmetry=FM3M, atoms="Og1 Og 0 0 0 1"),
+        "unknown element 'Og'",
+    ),
+    "occupancy above 1": (
+        HEAD.format(a="3.5", symmetry=FM3M, atoms="Ni1 Ni 0 0 0 1.2"),
+        "occupancy 1.2 must be between 0 and 1",
+    ),
+    "occupancies above 1 together": (
+        HEAD.format(a="3.5", symmetry=FM3M, atoms="Ni1 Ni 0 0 0 0.7\nFe1 Fe 0 0 0 0.6"),
+        "together fill it 1.300 times",
+    ),
+    "overlapping atoms": (
+        HEAD.format(a="3.5", symmetry=FM3M, atoms="Ni1 Ni 0 0 0 1\nFe1 Fe 0.05 0 0 1"),
+        "overlap",
+    ),
+    "no symmetry": (HEAD.format(a="3.5", symmetry="", atoms=NICKEL), "no symmetry operations"),
+    "unknown group": (
+        HEAD.format(a="3.5", symmetry="_symmetry_Int_Tables_number 300", atoms=NICKEL),
+        "'300' must be from 1 to 230",
+    ),
+    "broken operation": (
+        HEAD.format(a="3.5", symmetry="_symmetry_equiv_pos_as_xyz 'x,y,q'", atoms=NICKEL),
+        "symmetry operation 'x,y,q' is not readable",
+    ),
+    "flat cell": (
+        HEAD.format(a="3.5", symmetry=FM3M, atoms=NICKEL).replace("gamma 90", "gamma 180"),
+        "between 0 and 180",
+    ),
+    "impossible angles": (
+        HEAD.format(a="3.5", symmetry=FM3M, atoms=NICKEL)
+        .replace("alpha 90", "alpha 30")
+        .replace("beta 90", "beta 30"),
+        "do not make a cell",
+    ),
+    "no cell": (
+        HEAD.format(a="3.5", symmetry=FM3M, atoms=NICKEL).replace("_cell_length_b 3.5\n", ""),
+        "_cell_length_b missing",
+    ),
+    "two structures": (
+        HEAD.format(a="3.5", symmetry=FM3M, atoms=NICKEL)
+        + HEAD.format(a="3.6", symmetry=FM3M, atoms=NICKEL).replace("data_test", "data_more"),
+        r"holds 2 structures \(test, more\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_every_fault_is_one_clear_error(tmp_path: Path, fault: str) -> None:
+    text, words = BAD[fault]
+    path = tmp_path / "bad.cif"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(StructureError, match=words) as error:
+        document_from_cif(path)
+    assert "bad.cif" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_binary_rubbish_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bad.cif"
+    path.write_bytes(bytes(range(256)) * 20)
+    with pytest.raises(StructureError):
+        read_cif(path)
+
+
+def test_missing_file() -> None:
+    with pytest.raises(StructureError, match=r"nowhere\.cif: no such file"):
+        read_cif("nowhere.cif")
+
+
+def test_a_block_can_be_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "two.cif"
+    path.write_text(BAD["two structures"][0], encoding="utf-8")
+    assert read_cif(path, block="more").structure.lattice.a == pytest.approx(3.6)
+    with pytest.raises(StructureError, match="no structure in a block 'third'"):
+        read_cif(path, block="third")
