@@ -194,10 +194,11 @@ def energy_solver(
     MasterPatternError
         If the Monte Carlo's energies are not those of the parameters.
     """
-    if not np.allclose(monte_carlo.energies, parameters.energies, atol=1e-6):
+    found, expected = monte_carlo.energies, parameters.energies
+    if found.shape != expected.shape or not np.allclose(found, expected, atol=1e-6):
         raise MasterPatternError(
-            f"{crystal.name}: the Monte Carlo has energies {monte_carlo.energies.tolist()}, the "
-            f"parameters {parameters.energies.tolist()} keV"
+            f"{crystal.name}: the Monte Carlo has energies {found.tolist()}, the "
+            f"parameters {expected.tolist()} keV"
         )
     energy = float(monte_carlo.energies[energy_index])
     depths = crystal_depth_weights(crystal, parameters, monte_carlo)

@@ -64,7 +64,7 @@ def as_p1(original, repeat=(1, 1, 1)):
     sites = [
         Site(
             site.element,
-            tuple((atom + (i, j, k)) / repeat),
+            tuple(np.add(atom, (i, j, k)) / repeat),
             site.occupancy,
             site.debye_waller,
         )

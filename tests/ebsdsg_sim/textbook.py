@@ -20,6 +20,7 @@ class Textbook:
     def __init__(self, crystal, energy, dmin, bethe, lambda_e, depth_step, thickness):
         self.crystal, self.energy, self.dmin, self.bethe = crystal, energy, dmin, bethe
         self.lambda_e, self.depth_step, self.thickness = lambda_e, depth_step, thickness
+        self._ug, self._factors = {}, {}
         self.reciprocal = np.linalg.inv(crystal.lattice).T
         u0, self.u0_prime = (x.real for x in self.potential((0, 0, 0)))
         self.wavelength = wavelength(energy, u0 / INVERSE_AREA_PER_VOLT)
@@ -29,8 +30,6 @@ class Textbook:
             for hkl in itertools.product(*(range(-n, n + 1) for n in largest))
             if np.linalg.norm(hkl @ self.reciprocal) < 1 / dmin
         ]
-        self._ug = {}
-        self._factors = {}
 
     def potential(self, hkl):
         """U_g and U'_g, atom by atom."""
