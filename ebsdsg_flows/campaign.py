@@ -39,7 +39,7 @@ class StructureQuery(_Section):
     groups: tuple[int, ...] = ()
     materials: tuple[str, ...] = ()
     max_volume: dict[int, float] = Field(default_factory=dict)
-    symprec: float = Field(0.1, gt=0)
+    symprec: float = Field(default=0.1, gt=0)
 
     @field_validator("groups")
     @classmethod
@@ -61,7 +61,7 @@ class SimulationPlan(_Section):
     """
 
     engine: Literal["builtin"] = "builtin"
-    debye_waller: float = Field(0.004, gt=0)
+    debye_waller: float = Field(default=0.004, gt=0)
     parameters: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("parameters")

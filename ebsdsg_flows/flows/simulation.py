@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from atomate2.common.jobs.utils import structure_to_conventional, structure_to_primitive
-from jobflow import Flow, Maker
+from jobflow import Flow, Job, Maker
 
 from ebsdsg_flows.jobs.simulations import MasterPatternMaker
 from ebsdsg_flows.jobs.structures import RelabelMaker
@@ -59,7 +59,7 @@ class SimulationFlowMaker(Maker):
             conventional.output, material_id, source, licence, campaign
         )
         pattern = self.master_pattern_maker.make(relabel.output, campaign)
-        jobs = [primitive, conventional, relabel, pattern]
+        jobs: list[Flow | Job] = [primitive, conventional, relabel, pattern]
         for part in jobs:
             part.append_name(f"{material_id} ", prepend=True)
         return Flow(jobs, output=pattern.output, name=f"{self.name} {material_id}")
