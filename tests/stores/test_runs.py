@@ -24,7 +24,7 @@ from stores.documents import (
     RunDocument,
     SimulationDocument,
 )
-from stores.janitor import MAX_ATTEMPTS, mark_lost, retry, settle
+from stores.janitor import MAX_ATTEMPTS, mark_lost, retry, settle, simulation_values
 from stores.owners import is_gone, this_process
 from stores.runs import ClaimRefused, claim
 from stores.states import State, StateError, now
@@ -211,6 +211,26 @@ class TestClaims:
         with ThreadPoolExecutor(4) as pool:
             assert sum(pool.map(again, range(4))) == 1
         assert len(read(stores, simulation).attempts) == 2
+
+    def test_decisions_on_an_old_view_are_refused(
+        self, stores, make_simulation, monkeypatch
+    ) -> None:
+        # somebody retried, and the retry failed too, since this worker looked
+        simulation = make_simulation()
+        start(stores, simulation).finish("failed", failure=TIMEOUT)
+        old_view = simulation_values(stores, simulation.key)
+        retry(stores, simulation.key)
+        start(stores, simulation).finish("failed", failure=TIMEOUT)
+        monkeypatch.setattr("stores.janitor.simulation_values", lambda *a: old_view)
+        with pytest.raises(StateError, match="changed meanwhile"):
+            retry(stores, simulation.key)
+        monkeypatch.undo()
+        retry(stores, simulation.key)
+        monkeypatch.setattr("stores.runs.simulation_values", lambda *a: old_view)
+        with pytest.raises(ClaimRefused):
+            start(stores, simulation)
+        monkeypatch.undo()
+        assert [a.number for a in read(stores, simulation).attempts] == [1, 2, 3]
 
     def test_unknown_simulation(self, stores) -> None:
         with pytest.raises(StateError, match="no document with the key"):
