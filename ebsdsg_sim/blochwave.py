@@ -15,6 +15,7 @@ A. Winkelmann, C. Trager-Cowan, F. Sweeney, A. P. Day and P. Parbrook, *Ultramic
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -117,9 +118,10 @@ class BlochWaveSolver:
 
         Parameters
         ----------
-        directions : (n, 3) unit vectors, Cartesian crystal frame, from the crystal towards the
-            detector
-        progress : called with (directions done, directions in all)
+        directions : (n, 3) unit vectors of the beam, Cartesian crystal frame (the direction of a
+            map's node)
+        progress : called with (directions done, directions in all) after each block and every
+            second
         block : directions whose beams are listed at the same time; more on a GPU, by default
 
         Returns
@@ -138,9 +140,13 @@ class BlochWaveSolver:
             part = every[start : start + block]
             beams = select_beams(self.reflections, part, 1 << 26 if on_gpu else 1 << 18)
             counts.append((beams.n_strong, beams.n_weak))
-            if len(self.depth_factors):
-                for rows, strong, weak in self._batches(beams):
-                    out[start + rows] = self._solve(*strong, *weak)
+            done, told = start, time.monotonic()
+            for rows, strong, weak in self._batches(beams) if len(self.depth_factors) else ():
+                out[start + rows] = self._solve(*strong, *weak)
+                done += len(rows)
+                if progress is not None and time.monotonic() - told > 1:
+                    told = time.monotonic()
+                    progress(done, len(every))
             if progress is not None:
                 progress(min(start + block, len(every)), len(every))
         n_strong, n_weak = (

@@ -27,8 +27,9 @@ class EnergyComparison:
     ----------
     energy : [keV]
     n_nodes : nodes of the northern map compared
-    ncc : normalised cross-correlation over these nodes and all sites
-    max_relative : largest relative difference
+    ncc : normalised cross-correlation over these nodes and all sites; not a number where the
+        reference is empty (EMsoft's low energies of heavy elements)
+    max_relative : largest relative difference where the reference is not zero
     mean_absolute : mean absolute difference divided by the reference's range
     scale : ratio of the mean intensities, ours to the reference's
     mean_strong, mean_weak : mean numbers of beams
@@ -104,9 +105,9 @@ def compare_with_emsoft(
                 energy=float(energy),
                 n_nodes=len(north_nodes),
                 ncc=normalised_cross_correlation(ours, expected),
-                max_relative=float(np.abs(ours / expected - 1).max()),
-                mean_absolute=float(np.abs(ours - expected).mean() / np.ptp(expected)),
-                scale=float(ours.mean() / expected.mean()),
+                max_relative=_largest(ours, expected),
+                mean_absolute=_ratio(np.abs(ours - expected).mean(), np.ptp(expected)),
+                scale=_ratio(ours.mean(), expected.mean()),
                 mean_strong=solved.mean_strong,
                 mean_weak=solved.mean_weak,
                 cpu_seconds=seconds,
@@ -119,8 +120,17 @@ def compare_with_emsoft(
 
 
 def normalised_cross_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Correlation coefficient of two arrays of equal shape, in float64."""
+    """Correlation coefficient of two arrays of equal shape, in float64; nan if one is constant."""
     a = np.asarray(first, dtype=np.float64).ravel()
     b = np.asarray(second, dtype=np.float64).ravel()
     a, b = a - a.mean(), b - b.mean()
-    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+    return _ratio(a @ b, np.sqrt((a @ a) * (b @ b)))
+
+
+def _largest(ours: np.ndarray, expected: np.ndarray) -> float:
+    filled = expected != 0
+    return float(np.abs(ours[filled] / expected[filled] - 1).max()) if filled.any() else np.nan
+
+
+def _ratio(above: float, below: float) -> float:
+    return float(above / below) if below else np.nan

@@ -8,6 +8,7 @@ Lengths are nm, angles degrees, Debye-Waller factors B nm^2.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -118,6 +119,14 @@ class Crystal:
             raise CrystalError(f"{self.name}: cell {self.cell!r} must be six numbers") from None
         object.__setattr__(self, "cell", cell)
         object.__setattr__(self, "sites", tuple(self.sites))
+        try:
+            object.__setattr__(self, "space_group", operator.index(self.space_group))
+            object.__setattr__(self, "hall_number", operator.index(self.hall_number))
+        except TypeError:
+            raise CrystalError(
+                f"{self.name}: space group {self.space_group!r} and Hall number "
+                f"{self.hall_number!r} must be integers"
+            ) from None
         if len(cell) != 6 or not all(map(math.isfinite, cell)):
             raise CrystalError(f"{self.name}: cell {cell} must be six finite numbers")
         if min(cell[:3]) <= 0.05 or min(cell[3:]) <= 0 or max(cell[3:]) >= 180:

@@ -113,14 +113,14 @@ def index_limits(crystal: Crystal, dmin: float) -> tuple[int, int, int]:
     Raises
     ------
     ReflectionRangeError
-        If no reflection is left, or the table of their differences would need more than 8e7 cells.
+        If no reflection is left, or the table of their differences would need more than 2e7 cells.
     """
     lengths = np.linalg.norm(crystal.lattice, axis=1)
     h, k, l = (int(x / dmin + 1e-9) for x in lengths)  # noqa: E741
     if max(h, k, l) == 0:
         raise ReflectionRangeError(f"{crystal.name}: no reflection has a spacing above {dmin} nm")
     cells = (4 * h + 1) * (4 * k + 1) * (4 * l + 1)
-    if cells > 80_000_000:
+    if cells > 20_000_000:
         raise ReflectionRangeError(
             f"{crystal.name}: {cells:.2g} Fourier coefficients at dmin = {dmin} nm; raise dmin, or "
             "describe the crystal by a smaller cell"

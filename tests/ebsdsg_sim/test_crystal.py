@@ -130,6 +130,7 @@ def test_with_debye_waller():
         (lambda: Crystal("x", CUBE, 225, 526, (Site("Ni", (0, 0, 0)),)), "space group 227"),
         (lambda: Crystal("x", CUBE, 225, 999, (Site("Ni", (0, 0, 0)),)), "Hall number 999"),
         (lambda: Crystal("x", CUBE, 225, 523, ()), "no atoms"),
+        (lambda: Crystal("x", CUBE, "Fm-3m", 523, (Site("Ni", (0, 0, 0)),)), "must be integers"),
         (
             lambda: crystal("x", CUBE, 225, ("Ni", (0, 0, 0), 0.8), ("Fe", (0, 0, 0), 0.4)),
             "add up to 1.200",
