@@ -36,8 +36,7 @@ def put(group: h5py.Group, name: str, value: Any) -> None:
     Integers become int32 and floats float64; numpy scalars keep their type.
     """
     if isinstance(value, str):
-        text = value.encode("ascii", "backslashreplace").decode("ascii")
-        group.create_dataset(name, data=[text], dtype=ASCII)
+        group.create_dataset(name, data=[_ascii(value)], dtype=ASCII)
     elif isinstance(value, bool | int):
         group.create_dataset(name, data=np.array([value], dtype=np.int32))
     else:
@@ -163,6 +162,7 @@ def write_namelists(file: h5py.File, crystal: Crystal, parameters: SimulationPar
                 "depthstep": p.depth_step,
                 "dataname": "undefined",
                 "MCmode": "CSDA",
+                **{"ivolx": 1001, "ivoly": 1001, "ivolz": 101, "stdout": 6},
             },
         ),
         "EBSDMasterNameList": (
@@ -181,6 +181,7 @@ def write_namelists(file: h5py.File, crystal: Crystal, parameters: SimulationPar
                 "useEnergyWeighting": 0,
                 "combinesites": 0,
                 "Esel": -1,
+                "stdout": 6,
             },
         ),
         "BetheList": (
@@ -202,7 +203,8 @@ def write_namelists(file: h5py.File, crystal: Crystal, parameters: SimulationPar
         group = values.create_group(key)
         for entry, value in entries.items():
             put(group, entry, value)
-        lines = [f" &{title}", *(f" {k} = {_fortran(v)}," for k, v in entries.items()), " /"]
+        assignments = (f" {k} = {_fortran(v)}," for k, v in entries.items())
+        lines = [_ascii(line) for line in (f" &{title}", *assignments, " /")]
         texts.create_dataset(file_key, data=lines, dtype=ASCII)
 
 
@@ -309,6 +311,11 @@ def _put_time(group: h5py.Group, date: str, time: str) -> None:
     now = datetime.now().astimezone()
     put(group, date, now.strftime("%b %d %Y"))
     put(group, time, now.strftime("%I:%M:%S %p"))
+
+
+def _ascii(text: str) -> str:
+    """Text with everything beyond ASCII escaped."""
+    return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _fortran(value: Any) -> str:

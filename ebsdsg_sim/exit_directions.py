@@ -54,7 +54,7 @@ class ExitDirections:
         Poisson regression with a logarithmic link (P. McCullagh and J. Nelder, *Generalized Linear
         Models*, 1989) on cells of 5 x 5 pixels, by Newton's method.  The basis holds
         x^a y^(2b) z^c with a + 2b + c <= degree, c = 0 or 1, and ln z, which carries the
-        cosine-like fall towards the horizon.  A Gaussian prior of width 5 on orthonormal
+        cosine-like fall towards the horizon.  A Gaussian prior of width 1 on orthonormal
         coefficients decides only where an energy has fewer than some hundred electrons.
         """
         counts = monte_carlo.accum_e
@@ -137,7 +137,7 @@ def _basis(v: np.ndarray, degree: int) -> np.ndarray:
 
 def _newton(design: np.ndarray, counts: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Maximum a posteriori coefficients of ln(density); Newton's method with step halving."""
-    prior = np.full(design.shape[1], 1 / 25.0)
+    prior = np.ones(design.shape[1])
     # The first column of an orthonormal basis that starts with 1 is constant: not shrunk.
     prior[0] = 0.0
 

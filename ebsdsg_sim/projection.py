@@ -27,7 +27,7 @@ EnergyWeights = Literal["exact", "mean", "none"]
 ExitCounts = Literal["smooth", "counts"]
 
 #: Relative error allowed when combining energies ("exact"): far below a grey level of 8 bits.
-TOLERANCE = 1e-5
+TOLERANCE = 1e-2
 #: Up to this many maps, interpolating them one by one is the fastest.
 FEW_MAPS = 4
 #: Pixels worked on together; on a CPU the work arrays then stay in cache.
