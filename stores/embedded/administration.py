@@ -75,6 +75,7 @@ def build_info(engine: Engine, command: Command) -> Reply:
 def server_status(engine: Engine, command: Command) -> Reply:
     """The ``serverStatus`` command; ``root`` and ``pid`` identify the server of a data root."""
     return {
+        **engine.description,
         "host": platform.node(),
         "version": ".".join(map(str, VERSION)),
         "process": "ebsdsg-embedded",

@@ -50,6 +50,8 @@ class Engine:
         self._batch = Batch()
         self._undo: list[Callable[[], None]] = []
         self.unsynchronised = False
+        self.description: dict[str, Any] = {}
+        """What the server process says about itself in ``serverStatus``."""
 
     def close(self) -> None:
         """Close the journal."""

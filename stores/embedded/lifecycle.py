@@ -1,7 +1,7 @@
 """The client's side: have a server running for a data root, find it again, stop it.
 
-`ensure_running` is what everything else calls. It asks the server named in the state file; if
-nobody answers it starts one, under a lock, so that ten processes that ask at the same moment get
+`ensure_running` is what everything else calls. It asks at the root's socket; if nobody answers
+it starts a server, under a lock, so that ten processes that ask at the same moment get
 the same server.
 """
 
@@ -26,6 +26,10 @@ from .places import Places, lock, read_state
 START_SECONDS = 60.0
 """How long a server may take to answer; reading 10⁵ documents takes a few seconds."""
 PING_SECONDS = 5.0
+
+
+# Servers outlive the process that starts them; those started here are kept to be reaped.
+_started: list[subprocess.Popen[bytes]] = []
 
 
 class ServerError(RuntimeError):
@@ -84,33 +88,27 @@ def ensure_running(
         If the server does not come up, or runs on another host.
     """
     places = Places.of(root)
-    if places.state.exists() and _ask(places) is not None:
+    if _ask(places) is not None:
         return socket_uri(places.socket)
     places.prepare()
     with _starting(places):
         _refuse_other_host(places)
-        if _ask(places) is not None:
-            return socket_uri(places.socket)
-        process = None
-        if not _is_served(places):
-            process = _start(places, tcp, idle_timeout)
-        _wait(places, process)
+        _bring_up(places, tcp, idle_timeout)
     return socket_uri(places.socket)
 
 
 def status(root: Path | str) -> ServerStatus | None:
     """What the data root's server says about itself; None if none runs."""
     places = Places.of(root)
-    state = read_state(places)
-    answer = _ask(places) if state is not None else None
-    if state is None or answer is None:
+    answer = _ask(places)
+    if answer is None:
         return None
-    port = state.get("tcp")
+    port = answer["tcp"]
     return ServerStatus(
         uri=socket_uri(places.socket),
         tcp_uri=None if port is None else f"mongodb://127.0.0.1:{port}/?directConnection=true",
         pid=answer["pid"],
-        keeper=state["keeper"],
+        keeper=answer["keeper"],
         collections=answer["collections"],
         documents=answer["documents"],
         log=places.log,
@@ -141,13 +139,13 @@ def stop(root: Path | str, timeout: float = 30.0) -> bool:
         if not _is_served(places):
             return False
         deadline = time.monotonic() + timeout
-        while _is_served(places):
-            state = read_state(places)
-            if state is not None and state.get("host") == platform.node():
-                for pid in (state["keeper"], state["pid"]):
-                    if _is_ours(pid):
-                        with contextlib.suppress(ProcessLookupError):
-                            os.kill(pid, signal.SIGTERM)
+        pids: set[int] = set()
+        while _is_served(places) or any(map(_is_ours, pids)):
+            # one that is busy or hangs is known from its file
+            state = _ask(places) or read_state(places)
+            if state is not None and state["host"] == platform.node():
+                pids |= {state["keeper"], state["pid"]}
+                _terminate(*pids)
             if time.monotonic() > deadline:
                 raise ServerError(
                     f"the server of {places.root} did not stop within {timeout:g} s; "
@@ -155,6 +153,13 @@ def stop(root: Path | str, timeout: float = 30.0) -> bool:
                 )
             time.sleep(0.05)
     return True
+
+
+def _terminate(*pids: int) -> None:
+    for pid in pids:
+        if _is_ours(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
 
 def _is_ours(pid: int) -> bool:
@@ -166,7 +171,7 @@ def _is_ours(pid: int) -> bool:
     except FileNotFoundError:
         # no such process, or no /proc (macOS): ps knows
         shown = subprocess.run(
-            ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, check=False
+            ["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, check=False
         )
         command = shown.stdout
     return b"stores.embedded" in command
@@ -192,7 +197,7 @@ def _starting(places: Places) -> Iterator[None]:
 
 def _refuse_other_host(places: Places) -> None:
     state = read_state(places)
-    if state is not None and state.get("host") not in (None, platform.node()):
+    if state is not None and state["host"] not in (None, platform.node()):
         raise ServerError(
             f"the database of {places.root} is served on {state['host']}; the embedded server is "
             f"for one machine. Stop it there, or set EBSDSG_MONGO_URI to a MongoDB server. If that "
@@ -206,9 +211,12 @@ def _start(places: Places, tcp: int | None, idle_timeout: float | None) -> subpr
         command += ["--tcp", str(tcp)]
     if idle_timeout is not None:
         command += ["--idle-timeout", str(idle_timeout)]
+    for process in list(_started):
+        if process.poll() is not None:  # also frees the process table of it
+            _started.remove(process)
     descriptor = os.open(places.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=descriptor,
@@ -219,6 +227,8 @@ def _start(places: Places, tcp: int | None, idle_timeout: float | None) -> subpr
         )
     finally:
         os.close(descriptor)
+    _started.append(process)
+    return process
 
 
 def _environment() -> dict[str, str]:
@@ -228,16 +238,22 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
 
 
-def _wait(places: Places, process: subprocess.Popen[bytes] | None) -> None:
+def _bring_up(places: Places, tcp: int | None, idle_timeout: float | None) -> None:
+    """Start a server unless one is there, and wait until it answers."""
+    process: subprocess.Popen[bytes] | None = None
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if _ask(places) is not None:
             return
-        if process is not None and process.poll() is not None and not _is_served(places):
-            raise ServerError(
-                f"the embedded server of {places.root} ended with code {process.returncode}:\n"
-                f"{_log_tail(places)}"
-            )
+        # A lock that is held belongs to a server that is loading, or to one that is just dying.
+        if not _is_served(places):
+            if process is None:
+                process = _start(places, tcp, idle_timeout)
+            elif process.poll() is not None:
+                raise ServerError(
+                    f"the embedded server of {places.root} ended with code {process.returncode}:\n"
+                    f"{_log_tail(places)}"
+                )
         time.sleep(0.03)
     raise ServerError(
         f"the embedded server of {places.root} did not answer within {START_SECONDS:g} s:\n"

@@ -140,4 +140,5 @@ def read_state(places: Places) -> dict[str, Any] | None:
         state = json.loads(places.state.read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    return state if isinstance(state, dict) and "socket" in state else None
+    known = isinstance(state, dict) and {"pid", "keeper", "host"} <= set(state)
+    return state if known else None

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .places import Places, lock, write_state
+from .places import Places, lock, read_state, write_state
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +28,8 @@ RUNNING_ALREADY = 75
 """Exit code when another process serves the data root (EX_TEMPFAIL)."""
 HOUSEKEEPING_SECONDS = 30
 SYNCHRONISE_SECONDS = 1.0
-# A server that dies this soon after its start, this often in a row, is not started again.
-_QUICK_DEATH_SECONDS, _QUICK_DEATHS = 5.0, 5
+# A server killed this often in a row before it could answer is not started again (no memory?).
+_FAILED_STARTS = 3
 
 
 def serve(root: Path, tcp: int | None = None, idle_timeout: float | None = None) -> int:
@@ -51,7 +51,7 @@ def serve(root: Path, tcp: int | None = None, idle_timeout: float | None = None)
     if held is None:
         log.error("%s is served by another process already", root)
         return RUNNING_ALREADY
-    os.set_inheritable(held, False)
+    os.umask(0o077)
     sockets = [_unix_socket(places.socket)]
     if tcp is not None:
         sockets.append(_tcp_socket(tcp))
@@ -100,22 +100,25 @@ def _keep(places: Places, sockets: list[socket.socket], idle_timeout: float | No
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    quick_deaths = 0
+    failed_starts = 0
     while True:
+        # blocked, so that a signal finds either no child or one it can be passed on to
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+        if stopping:
+            return 0
         child = os.fork()
         if child == 0:
             _become_server(places, sockets, idle_timeout)
-        started = time.monotonic()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)
         if code >= 0 or stopping:
             return max(code, 0)
-        quick = time.monotonic() - started < _QUICK_DEATH_SECONDS
-        quick_deaths = quick_deaths + 1 if quick else 0
-        if quick_deaths >= _QUICK_DEATHS:
-            log.error("the server was killed %d times in a row; giving up", quick_deaths)
+        state = read_state(places)
+        served = state is not None and state["pid"] == child
+        failed_starts = 0 if served else failed_starts + 1
+        if failed_starts >= _FAILED_STARTS:
+            log.error("the server was killed %d times before it answered; giving up", failed_starts)
             return 1
         log.warning("the server was killed by signal %d; starting it again", -code)
 
@@ -170,7 +173,9 @@ class Server:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
         self.engine = Engine(self.places.journal)
         servers = [await self._listen(listening) for listening in self.sockets]
-        write_state(self.places, self._state())
+        self._last_used = time.monotonic()
+        self.engine.description = self._state()
+        write_state(self.places, self.engine.description)
         log.info(
             "serving %s: %d collections, %d documents",
             self.places.root,
