@@ -180,6 +180,7 @@ class PatternClassifier(pl.LightningModule):
                 self.network.parameters(),
                 lr=config.learning_rate,
                 weight_decay=config.weight_decay,
+                fused=True,  # a quarter of the time on a CPU
             )
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: config.learning_rate_factor(step, self.steps_per_epoch)

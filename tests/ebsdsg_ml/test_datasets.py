@@ -12,7 +12,14 @@ import pytest
 from torch.utils.data import DataLoader
 
 from ebsdsg_ml.dataset_file import DatasetError, PatternDataset, open_dataset
-from ebsdsg_ml.datasets import build_dataset, pattern_orientations
+from ebsdsg_ml.datasets import (
+    PatternSource,
+    build_dataset,
+    file_sha256,
+    pattern_orientations,
+    recipe_detector,
+)
+from ebsdsg_ml.recipe import DatasetRecipe
 from ebsdsg_ml.splits import LeakError, SplitError
 
 
@@ -185,3 +192,35 @@ def test_workers_read_with_their_own_handle(dataset: Path) -> None:
     loader = DataLoader(reader, batch_size=32, num_workers=2)  # type: ignore[arg-type]
     rows = np.concatenate([rows.numpy() for _, _, rows in loader])
     assert sorted(rows) == list(range(120))
+
+
+def test_patterns_are_those_of_the_projection(shared: Path, tmp_path: Path) -> None:
+    """Real master patterns; the labels only serve the folds."""
+    from ebsdsg_sim.hdf5 import read_master_pattern
+    from ebsdsg_sim.projection import Projector, to_uint8
+
+    groups = {"Ni": 225, "TiC": 225, "NiAl": 221, "Si": 221}
+    real = [
+        PatternSource(name, name, {"true": group}, path, file_sha256(path))
+        for name, group in groups.items()
+        for path in [shared / f"reference/emsoft/{name}.h5"]
+    ]
+    small = DatasetRecipe(classes=(221, 225), patterns_per_class=8, size=40, n_folds=2)
+    build_dataset(small, real, tmp_path / "real.h5")
+    with open_dataset(tmp_path / "real.h5", verify=True) as data:
+        nickel = [i for i in range(len(data)) if data.phases[data.phase[i]]["id"] == "Ni"]
+        projector = Projector(
+            read_master_pattern(real[0].path), recipe_detector(small), energy_weights="mean"
+        )
+        expected = to_uint8(projector.patterns(data.quaternions[nickel])).numpy()
+        assert np.abs(data.patterns[nickel].astype(int) - expected).max() <= 1
+        assert expected.std(axis=(1, 2)).min() > 10
+
+
+def test_detector_of_a_recipe() -> None:
+    assert recipe_detector(DatasetRecipe(size=64)).shape == (64, 64)
+    own = {"pixel_size": 400.0, "distance": 15000.0, "tilt": 5.0}
+    assert recipe_detector(DatasetRecipe(size=48, detector=own)).tilt == 5.0
+    for bad, message in (({"pixels": 3}, "pixels"), ({**own, "distance": -1.0}, "distance")):
+        with pytest.raises(DatasetError, match=message):
+            recipe_detector(DatasetRecipe(detector=bad))
