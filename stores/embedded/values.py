@@ -133,9 +133,9 @@ def hash_key(value: Any) -> Any:
     kind = type(value)
     if kind is str or kind is ObjectId:
         return value
-    if (kind is int or kind is float) and value == value:
-        return value
-    return sort_key(value)
+    key = sort_key(value)
+    # a bare number is smaller than a tuple, and equal ones of all kinds hash alike
+    return key[2] if key[0] == 10 and len(key) == 3 else key
 
 
 def equal(a: Any, b: Any) -> bool:

@@ -102,6 +102,40 @@ def test_killing_server_and_keeper_is_repaired_on_demand(root: Path) -> None:
         assert "IXSCAN" in str(collection.find({"x.y": 5}).explain())
 
 
+def work_through_kills(root: Path, told: Any, done: Any) -> None:
+    with MongoClient[dict[str, Any]](embedded.keep_running(root), heartbeatFrequencyMS=500) as c:
+        c["d"]["c"].insert_one({"_id": "before"})
+        told.set()
+        done.wait()
+        c["d"]["c"].insert_one({"_id": "after"})
+
+
+def test_a_process_that_keeps_it_running_is_not_stopped_by_kills(root: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    told, done = context.Event(), context.Event()
+    worker = context.Process(target=work_through_kills, args=(root, told, done))
+    worker.start()
+    assert told.wait(60)
+    status = embedded.status(root)
+    assert status is not None
+    os.kill(status.keeper, signal.SIGKILL)
+    os.kill(status.pid, signal.SIGKILL)
+    done.set()
+    worker.join(60)
+    assert worker.exitcode == 0
+    with MongoClient[dict[str, Any]](embedded.ensure_running(root)) as client:
+        assert [d["_id"] for d in client["d"]["c"].find()] == ["before", "after"]
+
+
+def test_a_stopped_server_stays_stopped(root: Path) -> None:
+    uri = embedded.keep_running(root)
+    with MongoClient[dict[str, Any]](uri, heartbeatFrequencyMS=500) as client:
+        client.admin.command("ping")
+        assert embedded.stop(root)
+        time.sleep(2)
+        assert embedded.status(root) is None
+
+
 def test_a_restart_keeps_everything(root: Path) -> None:
     uri = embedded.ensure_running(root)
     with MongoClient[dict[str, Any]](uri) as client:

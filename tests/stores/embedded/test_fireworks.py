@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def test_chains_fizzle_and_rerun(launchpad: Any, clean_dir: Path) -> None:
     launchpad.update_spec([fizzled], {"_tasks.0.script": ["true"]})
     rapidfire(launchpad, FWorker(), strm_lvl="CRITICAL")
     assert launchpad.get_fw_ids({"state": "COMPLETED"}, count_only=True) == 2
-    (summary,) = (launchpad.get_wf_summary_dict(fizzled, mode="more"),)
+    summary = launchpad.get_wf_summary_dict(fizzled, mode="more")
     assert summary["state"] == "COMPLETED"
 
 
@@ -122,8 +123,6 @@ def test_maggma_builder_is_incremental(root: Path) -> None:
         def unary_function(self, item: dict[str, Any]) -> dict[str, Any]:
             return {"double": 2 * item["n"]}
 
-    import datetime as dt
-
     with source:
         source.update(
             [{"k": str(i), "n": i, "at": dt.datetime(2026, 1, 1)} for i in range(20)], key="k"
@@ -132,4 +131,4 @@ def test_maggma_builder_is_incremental(root: Path) -> None:
     with source, target:
         assert target.count() == 20
         assert target.query_one({"k": "7"})["double"] == 14
-        assert source.newer_in(target) == [] or target.newer_in(source) == []
+        assert list(Double(source, target).get_items()) == []
