@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from stores.collections import Stores
 
-GALLERY_PIXELS = 180
+GALLERY_PIXELS = 181
 SAMPLES_PER_CLASS = 6
 
 QUERIES = (
@@ -110,16 +110,21 @@ def _picture(image: Image) -> str:
 
 def _gallery(results: CampaignResults) -> list[dict[str, Any]]:
     """A thumbnail of every master pattern, with its labels."""
-    from ebsdsg_sim.preview import stereographic_image
+    import numpy as np
+    from PIL import Image
 
     from ebsdsg_sim.hdf5 import read_master_pattern
+    from ebsdsg_sim.preview import grey
 
     root = get_settings().root
+    axis = np.linspace(-1, 1, GALLERY_PIXELS)
+    disc = axis[:, None] ** 2 + axis[None, :] ** 2 <= 1
     pictures = []
     for row in results.structures:
         if row["file"] is None:
             continue
-        image = stereographic_image(read_master_pattern(root / row["file"]), GALLERY_PIXELS)
+        ball = read_master_pattern(root / row["file"]).stereographic(size=GALLERY_PIXELS)
+        image = Image.fromarray(grey(ball, disc)[::-1])
         pictures.append({**row, "picture": _picture(image)})
     return pictures
 

@@ -10,10 +10,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import IO, TYPE_CHECKING
 
 from ebsdsg_flows.recover import recover
@@ -91,7 +94,7 @@ def run_until_idle(
     deaths = 0
     recovered_at = time.monotonic()
     try:
-        with ProgressDisplay(stores, quiet=quiet) as display:
+        with sigterm_as_interrupt(), ProgressDisplay(stores, quiet=quiet) as display:
             while _work_left(launchpad):
                 for member in [m for m in crew if m.poll() is not None]:
                     crew.remove(member)
@@ -122,6 +125,23 @@ def run_until_idle(
         recovered=recovered,
         seconds=time.monotonic() - begun,
     )
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM raise ``KeyboardInterrupt`` in the main thread, so that workers are ended too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _open_fireworks(launchpad: LaunchPad) -> int:

@@ -137,10 +137,13 @@ def _compute(
     root = get_settings().root
     relative = f"master_patterns/{key[:2]}/{key}.h5"
 
-    def progress(stage: str, done: int, total: int, fraction: float) -> None:
+    def progress(stage: str, done: int, total: int) -> None:
         if run.taken_away.is_set():
             raise SimulationFailed(f"simulation {key[:10]} was given to another worker")
-        run.note(energies_done=done, message=f"{stage}: {done}/{total} energies, {fraction:.0%}")
+        run.note(
+            energies_done=done if stage == "energies" else None,
+            message=f"{stage} {done / max(1, total):.0%}",
+        )
 
     with run:
         try:
@@ -168,7 +171,7 @@ def _pattern_document(
     import math
 
     sites = len(simulation.crystal["sites"])
-    beams = [float(n) for n in result.report.get("strong_beams", [])]
+    beams = [float(n) for n in result.report.get("mean_strong", [])]
     if not all(math.isfinite(n) for n in beams):
         raise SimulationFailed(f"{simulation.formula}: the engine reports beam counts {beams}")
     return MasterPatternDocument(

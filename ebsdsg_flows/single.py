@@ -39,8 +39,6 @@ def simulate_file(
         If the structure cannot be used; nothing is written then.
     """
     import torch
-    from ebsdsg_sim.preview import master_pattern_png
-    from ebsdsg_sim.simulate import simulate
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -48,6 +46,8 @@ def simulate_file(
     from ebsdsg_flows.structures import document_from_cif
     from ebsdsg_sim.crystal import Crystal
     from ebsdsg_sim.hdf5 import read_master_pattern
+    from ebsdsg_sim.preview import master_pattern_png
+    from ebsdsg_sim.simulate import simulate
 
     document = document_from_cif(structure, debye_waller=debye_waller)
     settings = get_settings()
@@ -62,12 +62,10 @@ def simulate_file(
     output.parent.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description:16}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task("monte carlo", total=1.0)
+        task = bar.add_task("starting", total=None)
 
-        def progress(stage: str, done: int, total: int, fraction: float) -> None:
-            bar.update(
-                task, description=f"{stage} {done}/{total}", completed=(done + fraction) / total
-            )
+        def progress(stage: str, done: int, total: int) -> None:
+            bar.update(task, description=stage, completed=done, total=total)
 
         report = simulate(
             crystal, parameters, output, device=device or settings.device, progress=progress

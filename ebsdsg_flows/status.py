@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from stores.queries import counts, failures_by_code
+
 if TYPE_CHECKING:
     from stores.collections import Stores
 
@@ -16,24 +18,24 @@ class QueryError(ValueError):
 
 
 def simulation_counts(stores: Stores, keys: list[str]) -> dict[str, int]:
-    """Number of simulations by state.
+    """Number of simulations by state, whatever their stage.
 
     Parameters
     ----------
     stores : open database.
     keys : the simulations to count.
     """
-    counts: dict[str, int] = {}
-    for found in stores.simulations.find({"key": {"$in": keys}}, {"state": 1}):
-        counts[found["state"]] = counts.get(found["state"], 0) + 1
-    return counts
+    totals: dict[str, int] = {}
+    for found in counts(stores, simulations=keys):
+        totals[found["state"]] = totals.get(found["state"], 0) + found["count"]
+    return totals
 
 
 def firework_counts(stores: Stores) -> dict[str, int]:
     """Number of fireworks by state."""
     fireworks = stores.database["fireworks"]
-    counts = {state: fireworks.count_documents({"state": state}) for state in FIREWORK_STATES}
-    return {state: count for state, count in counts.items() if count}
+    found = {state: fireworks.count_documents({"state": state}) for state in FIREWORK_STATES}
+    return {state: count for state, count in found.items() if count}
 
 
 def print_status(stores: Stores, campaign: str | None) -> None:
@@ -70,10 +72,14 @@ def print_status(stores: Stores, campaign: str | None) -> None:
     for entry in found:
         for skipped in entry["skipped"]:
             console.print(f"  skipped {skipped['identifier']}: {skipped['reason']}", markup=False)
-    counts = firework_counts(stores)
-    console.print(
-        "fireworks: " + (", ".join(f"{n} {state}" for state, n in counts.items()) or "none")
-    )
+    for failure in failures_by_code(stores):
+        console.print(
+            f"  {failure['count']} runs: {failure['name']} ({failure['code']}), the last: "
+            f"{failure['message']}",
+            markup=False,
+        )
+    found_states = firework_counts(stores).items()
+    console.print("fireworks: " + (", ".join(f"{n} {s}" for s, n in found_states) or "none"))
 
 
 def parse_query(collection: str, criteria: str, stores: Stores) -> dict[str, Any]:

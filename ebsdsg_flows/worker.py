@@ -8,12 +8,16 @@ same work under the name in ``my_fworker.yaml``.
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
 
 from stores.documents import Owner
 from stores.owners import is_gone, this_process
 
 PREFIX = "ebsdsg worker "
 IDLE_SECONDS = 0.5
+WATCH_SECONDS = 0.5
 
 
 def worker_name() -> str:
@@ -33,13 +37,22 @@ def worker_is_gone(name: str) -> bool:
     return is_gone(Owner.model_validate_json(name.removeprefix(PREFIX)))
 
 
+def _end_with_parent(parent: int) -> None:
+    """End this process soon after the one that started it has died."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main() -> None:
-    """Work until ended by a signal.
+    """Work until ended by a signal, or until the process that started this one is gone.
 
     SIGTERM keeps its default action: a worker that is ended in the middle of a firework leaves it
     running in the database, and :mod:`ebsdsg_flows.recover` puts it back, where a Python exception
     would make FireWorks record a failure that is none.
     """
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+
     import torch
     from fireworks import FWorker
     from fireworks.core.rocket_launcher import rapidfire

@@ -102,7 +102,9 @@ class SimulationParameters:
             )
         strong, weak, complete = self.bethe
         if not 0 < strong <= weak <= complete:
-            raise ParameterError(f"bethe = {self.bethe}: must satisfy 0 < strong <= weak <= complete")
+            raise ParameterError(
+                f"bethe = {self.bethe}: must satisfy 0 < strong <= weak <= complete"
+            )
         for name, allowed in (
             ("absorption_length", ("emsoft", "physical")),
             ("thickness", ("emsoft", "energy")),

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from ebsdsg_sim.parameters import SimulationParameters
 
-Progress = Callable[[str, int, int, float], None]
-"""``progress(stage, energies_done, energies_total, fraction_of_this_energy)``."""
+Progress = Callable[[str, int, int], None]
+"""``progress(stage, done, total)``; the stage ``energies`` counts finished energies."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,10 +28,10 @@ class BuiltinEngine(Engine):
     ) -> EngineResult:
         """See :meth:`ebsdsg_flows.engines.base.Engine.simulate`."""
         import torch
-        from ebsdsg_sim.simulate import simulate
 
         from ebsdsg_flows.settings import get_settings
         from ebsdsg_sim.crystal import Crystal
+        from ebsdsg_sim.simulate import simulate
 
         settings = get_settings()
         torch.set_num_threads(settings.threads)
@@ -43,5 +43,4 @@ class BuiltinEngine(Engine):
             device=settings.device,
             progress=progress,
         )
-        figures = {key: value for key, value in asdict(report).items() if key != "path"}
-        return EngineResult(path, report.sha256, report.bytes, figures)
+        return EngineResult(path, report.sha256, report.bytes, report.to_dict())
