@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import torch
 
 from ebsdsg_sim.lambert import grid_directions
 from ebsdsg_sim.montecarlo import MonteCarlo
@@ -136,23 +137,27 @@ def _basis(v: np.ndarray, degree: int) -> np.ndarray:
 
 
 def _newton(design: np.ndarray, counts: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Maximum a posteriori coefficients of ln(density); Newton's method with step halving."""
-    prior = np.ones(design.shape[1])
+    """Maximum a posteriori coefficients of ln(density); Newton's method with step halving.
+
+    In torch, because numpy's linear algebra takes every core and its threads wait for each other.
+    """
+    x, n, area = (torch.from_numpy(a.astype(np.float64)) for a in (design, counts, weight))
+    prior = torch.ones(x.shape[1], dtype=torch.float64)
     # The first column of an orthonormal basis that starts with 1 is constant: not shrunk.
     prior[0] = 0.0
 
-    def loss(b: np.ndarray) -> float:
-        eta = design @ b
-        return float((weight * np.exp(eta)).sum() - counts @ eta + 0.5 * (prior * b) @ b)
+    def loss(b: torch.Tensor) -> float:
+        eta = x @ b
+        return float((area * eta.exp()).sum() - n @ eta + 0.5 * (prior * b) @ b)
 
-    b = np.zeros(design.shape[1])
-    b[0] = np.log(counts.sum() / weight.sum()) / design[0, 0]
+    b = torch.zeros(x.shape[1], dtype=torch.float64)
+    b[0] = torch.log(n.sum() / area.sum()) / x[0, 0]
     value = loss(b)
     for _ in range(50):
-        rate = weight * np.exp(design @ b)
-        gradient = design.T @ (rate - counts) + prior * b
-        hessian = (design.T * rate) @ design + np.diag(prior + 1e-9)
-        step = np.linalg.solve(hessian, gradient)
+        rate = area * (x @ b).exp()
+        gradient = x.T @ (rate - n) + prior * b
+        hessian = (x.T * rate) @ x + torch.diag(prior + 1e-9)
+        step = torch.linalg.solve(hessian, gradient)
         scale = 1.0
         while (new := loss(b - scale * step)) > value and scale > 1e-6:
             scale /= 2
@@ -160,4 +165,4 @@ def _newton(design: np.ndarray, counts: np.ndarray, weight: np.ndarray) -> np.nd
         if value - new < 1e-8 * max(1.0, abs(value)):
             break
         value = new
-    return b
+    return b.numpy()

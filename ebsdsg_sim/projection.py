@@ -156,15 +156,16 @@ class Projector:
                 raise ProjectionError(
                     f"energy_weights = {energy_weights!r}: must be 'exact', 'mean' or 'none'"
                 )
-        halves = [
-            np.tensordot(per_energy, half.sum(axis=0)[chosen], axes=1).astype(np.float32)
+        shares = torch.from_numpy(per_energy.astype(np.float32))
+        north, south = (
+            torch.tensordot(shares, torch.from_numpy(half.sum(axis=0)[chosen]), dims=1)
             for half in (mp.north, mp.south)
-        ]
+        )
         # North and south side by side make one picture: one interpolation serves both.
-        self._two_sided = not np.array_equal(halves[0], halves[1])
-        maps = np.concatenate(halves, axis=2) if self._two_sided else halves[0]
+        self._two_sided = not torch.equal(north, south)
+        maps = torch.cat((north, south), dim=2) if self._two_sided else north
         self._npx = mp.npx
-        self._maps = torch.from_numpy(np.ascontiguousarray(maps)).to(self.device)
+        self._maps = maps.contiguous().to(self.device)
         self._pixel_weights = (
             None
             if per_pixel is None
@@ -201,63 +202,58 @@ class Projector:
         rotations = torch.from_numpy(matrices.astype(np.float32)).to(self.device)
         n, pixels = len(rotations), self._directions.shape[1]
         result = torch.empty((n, pixels), dtype=torch.float32, device=self.device)
-        limit = PIXELS["cuda" if self.device.type == "cuda" else "cpu"]
-        step = max(1, limit // pixels)
+        step = min(n, max(1, PIXELS["cuda" if self.device.type == "cuda" else "cpu"] // pixels))
+        work = torch.empty((8, step, pixels), dtype=torch.float32, device=self.device)
+        square = torch.empty((step, pixels, 2), dtype=torch.float32, device=self.device)
         for first in range(0, n, step):
-            self._project(rotations[first : first + step], result[first : first + step])
+            part = rotations[first : first + step]
+            m = len(part)
+            turned = part.transpose(0, 1).reshape(3 * m, 3)
+            torch.mm(turned, self._directions, out=work[:3, :m].view(3 * m, pixels))
+            _to_square(work[:, :m], square[:m])
+            values = self._interpolate(square[:m], work[2, :m])
+            out = result[first : first + m]
+            if self._pixel_weights is None:
+                out.copy_(values[0])
+                continue
+            torch.mul(values[0], self._pixel_weights[0], out=out)
+            for value, weight in zip(values[1:], self._pixel_weights[1:], strict=True):
+                out.addcmul_(value, weight)
         return result.reshape(n, *self.detector.shape)
 
-    def _project(self, rotations: Tensor, out: Tensor) -> None:
-        """Fill ``out`` (m, pixels) with the patterns of (m, 3, 3) rotations."""
-        d = self._directions
-        x, y, z = (
-            rotations[:, i, 0, None] * d[0]
-            + rotations[:, i, 1, None] * d[1]
-            + rotations[:, i, 2, None] * d[2]
-            for i in range(3)
-        )
-        u, v = _square(x, y, z)
-        if len(self._maps) > FEW_MAPS:
-            values = self._gather(u, v, z)
-        else:
+    def _interpolate(self, square: Tensor, z: Tensor) -> Tensor:
+        """Values (n_maps, m, pixels) of all maps at points (m, pixels, 2); changes the points."""
+        npx, shape = self._npx, square.shape[:-1]
+        if len(self._maps) <= FEW_MAPS:
             if self._two_sided:
                 # Two maps of 2 npx + 1 columns side by side span 4 npx + 1 steps.
-                u = (u + 1).add_((z < 0), alpha=2 + 1 / self._npx)
-                u = u.mul_(2 * self._npx / (4 * self._npx + 1)).sub_(1)
+                u = square[..., 0]
+                u.add_(1).add_(z < 0, alpha=2 + 1 / npx).mul_(2 * npx / (4 * npx + 1)).sub_(1)
             values = torch.nn.functional.grid_sample(
                 self._maps[None],
-                torch.stack((u, v), dim=-1).reshape(1, 1, -1, 2),
+                square.reshape(1, 1, -1, 2),
                 mode="bilinear",
                 padding_mode="border",
                 align_corners=True,
-            ).reshape(len(self._maps), *out.shape)
-        if self._pixel_weights is None:
-            out.copy_(values[0])
-            return
-        torch.mul(values[0], self._pixel_weights[0], out=out)
-        for value, weight in zip(values[1:], self._pixel_weights[1:], strict=True):
-            out.addcmul_(value, weight)
-
-    def _gather(self, u: Tensor, v: Tensor, z: Tensor) -> Tensor:
-        """Values of all maps (n_maps, m, pixels) at square coordinates u, v."""
-        npx = self._npx
+            )
+            return values.reshape(-1, *shape)
         width = self._maps.shape[2]
-        u, v = (u + 1).mul_(npx), (v + 1).mul_(npx)
-        column, row = u.int().clamp_(0, 2 * npx - 1), v.int().clamp_(0, 2 * npx - 1)
-        right, below = u.sub_(column), v.sub_(row)
-        corner = row * width + column
+        steps = square.add_(1).mul_(npx)
+        node = steps.int().clamp_(0, 2 * npx - 1)
+        right, below = steps.sub_(node).unbind(-1)
+        corner = node[..., 1] * width + node[..., 0]
         if self._two_sided:
             corner += (z < 0) * (2 * npx + 1)
-        corners = torch.stack((corner, corner + 1, corner + width, corner + width + 1), dim=-1)
+        offsets = torch.tensor([0, 1, width, width + 1], dtype=torch.int32, device=self.device)
         both = right * below
         weights = torch.stack((1 - right - below + both, right - both, below - both, both), dim=-1)
         values = torch.nn.functional.embedding_bag(
-            corners.reshape(-1, 4),
+            (corner[..., None] + offsets).reshape(-1, 4),
             self._rows,
             mode="sum",
             per_sample_weights=weights.reshape(-1, 4),
         )
-        return values.T.reshape(-1, *u.shape)
+        return values.T.reshape(-1, *shape)
 
 
 def to_uint8(patterns: Tensor | np.ndarray) -> Tensor:
@@ -307,16 +303,31 @@ def _few_combinations(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return per_energy, per_energy @ weights
 
 
-def _square(x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Lambert square coordinates of unit vectors; :func:`to_square` for separate components.
+#: Coefficients of t, t^3, ... of (4/pi) arctan t for 0 <= t <= 1, to 3e-7 (least maximum).
+_ARCTAN = (
+    1.27323459, -0.424209903, 0.252200922, -0.168492075, 0.101379885, -0.0427861188, 0.0086730111
+)  # fmt: skip
 
-    The same formula with fewer passes over memory: this is where projection spends its time.
+
+def _to_square(work: Tensor, square: Tensor) -> None:
+    """Lambert square points (m, pixels, 2) of the unit vectors in ``work[:3]`` (3, m, pixels).
+
+    The formula of :func:`ebsdsg_sim.lambert.to_square` without temporary arrays and with a
+    polynomial for the arctangent: this is where projection spends its time.
     """
-    a, b = x.abs(), y.abs()
+    x, y, z, a, b, major, minor, t = work
+    torch.abs(x, out=a)
+    torch.abs(y, out=b)
+    torch.maximum(a, b, out=major).clamp_min_(1e-30)
+    torch.minimum(a, b, out=minor).div_(major)
     along_y = b > a
-    major, minor = torch.maximum(a, b), torch.minimum(a, b)
-    radius = (x * x).addcmul_(y, y).div_(z.abs().add_(1)).sqrt_()
-    angle = minor.div_(major.clamp_min_(1e-30)).atan_().mul_(4 / math.pi).mul_(radius)
-    u = torch.where(along_y, angle, radius).copysign_(x)
-    v = torch.where(along_y, radius, angle).copysign_(y)
-    return u, v
+    torch.mul(minor, minor, out=t)
+    angle = torch.mul(t, _ARCTAN[-1], out=major)
+    for coefficient in reversed(_ARCTAN[1:-1]):
+        angle.add_(coefficient).mul_(t)
+    angle.add_(_ARCTAN[0]).mul_(minor)
+    radius = torch.mul(x, x, out=a).addcmul_(y, y)
+    radius.div_(torch.abs(z, out=t).add_(1)).sqrt_()
+    angle.mul_(radius)
+    torch.copysign(torch.where(along_y, angle, radius, out=b), x, out=square[..., 0])
+    torch.copysign(torch.where(along_y, radius, angle, out=b), y, out=square[..., 1])
