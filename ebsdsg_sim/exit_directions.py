@@ -20,8 +20,8 @@ from ebsdsg_sim.montecarlo import MonteCarlo
 
 #: Degree of the polynomials; at 10^6 electrons the residuals of Si, Ni and W are Poisson noise.
 DEGREE = 5
-#: Fine pixels along one side of a fitting cell.
-CELL = 5
+#: Cells along one side of the square in which the counts are gathered for the fit.
+CELLS = 101
 #: Keeps the logarithm of the polar cosine finite at the horizon, where no electron leaves.
 HORIZON = 0.02
 
@@ -53,7 +53,7 @@ class ExitDirections:
         Notes
         -----
         Poisson regression with a logarithmic link (P. McCullagh and J. Nelder, *Generalized Linear
-        Models*, 1989) on cells of 5 x 5 pixels, by Newton's method.  The basis holds
+        Models*, 1989) on 101 x 101 cells, by Newton's method.  The basis holds
         x^a y^(2b) z^c with a + 2b + c <= degree, c = 0 or 1, and ln z, which carries the
         cosine-like fall towards the horizon.  A Gaussian prior of width 1 on orthonormal
         coefficients decides only where an energy has fewer than some hundred electrons.
@@ -106,8 +106,8 @@ def _cells(side: int, degree: int) -> _Cells:
     length = np.ones(side)
     length[[0, -1]] = 0.5
     area = np.outer(length, length).ravel()
-    index = np.arange(-half, half + 1)
-    cell = np.sign(index) * ((np.abs(index) + CELL // 2) // CELL)
+    index, width = np.arange(-half, half + 1), max(1, round(side / CELLS))
+    cell = np.sign(index) * ((np.abs(index) + width // 2) // width)
     cell -= cell.min()
     n = int(cell.max()) + 1
     owner = (cell[:, None] * n + cell[None, :]).ravel()
