@@ -2,7 +2,7 @@
 
 Everything is in ``<root>/mongodb``, a directory only its owner may enter: there is no password, so
 the directory is the lock on the door. A Unix socket's path has about 100 bytes; for a deeper root
-the socket lives in a private directory below the system's temporary one.
+the socket lives in a private directory below the system's temporary one, and a link in its place.
 """
 
 from __future__ import annotations
@@ -34,22 +34,30 @@ class Places:
     root : data root, absolute and without links
     directory : ``<root>/mongodb``, mode 0700
     socket : Unix socket, mode 0600, in `directory` or a private temporary one
+    address : path of the socket, or of a link to it, that the server tells drivers to use; they
+        fold what a server tells them to lower case, so this one has no capitals
     """
 
     root: Path
     directory: Path
     socket: Path
+    address: Path
 
     @classmethod
     def of(cls, root: Path | str) -> Places:
         """Places of a data root, which need not exist yet."""
         root = Path(root).expanduser().resolve()
         directory = root / "mongodb"
-        path = directory / "mongodb.sock"
-        if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-            name = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
-            path = Path(tempfile.gettempdir()) / f"ebsdsg-{os.getuid()}-{name}" / "mongodb.sock"
-        return cls(root, directory, path)
+        inside = directory / "mongodb.sock"
+        outside = _private_place(root) / "mongodb.sock"
+        socket = inside if len(os.fsencode(inside)) <= MAX_SOCKET_PATH else outside
+        address = socket if str(socket) == str(socket).lower() else outside
+        return cls(root, directory, socket, address)
+
+    @property
+    def links(self) -> list[Path]:
+        """Other paths that lead to the socket."""
+        return [p for p in (self.directory / "mongodb.sock", self.address) if p != self.socket]
 
     @property
     def journal(self) -> Path:
@@ -88,8 +96,18 @@ class Places:
             self.root.mkdir(parents=True, exist_ok=True)
             _private_directory(self.directory)
             _private_directory(self.socket.parent)
+            _private_directory(self.address.parent)
         except OSError as error:
             raise PlaceError(f"no database can be kept in {self.root}: {error}") from error
+
+
+def _private_place(root: Path) -> Path:
+    """Directory of a root's socket below the temporary directory: short and without capitals."""
+    temporary = tempfile.gettempdir()
+    if temporary != temporary.lower() or len(os.fsencode(temporary)) > MAX_SOCKET_PATH - 50:
+        temporary = "/tmp"
+    name = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
+    return Path(temporary) / f"ebsdsg-{os.getuid()}-{name}"
 
 
 def _private_directory(path: Path) -> None:

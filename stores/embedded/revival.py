@@ -40,7 +40,8 @@ class RestartWhenKilled(monitoring.ServerHeartbeatListener):
 
     def failed(self, event: monitoring.ServerHeartbeatFailedEvent) -> None:
         """Start the server again if this is its socket and it was killed."""
-        if event.connection_id[0] != str(self.places.socket) or read_state(self.places) is None:
+        ours = {str(path) for path in (self.places.socket, *self.places.links)}
+        if event.connection_id[0] not in ours or read_state(self.places) is None:
             return
         try:
             ensure_running(self.places.root)

@@ -53,6 +53,9 @@ def serve(root: Path, tcp: int | None = None, idle_timeout: float | None = None)
         return RUNNING_ALREADY
     os.umask(0o077)
     sockets = [_unix_socket(places.socket)]
+    for link in places.links:
+        link.unlink(missing_ok=True)
+        link.symlink_to(places.socket)
     if tcp is not None:
         sockets.append(_tcp_socket(tcp))
     try:
@@ -60,7 +63,7 @@ def serve(root: Path, tcp: int | None = None, idle_timeout: float | None = None)
     finally:
         for listening in sockets:
             listening.close()
-        for path in (places.state, places.socket):
+        for path in (places.state, *places.links, places.socket):
             path.unlink(missing_ok=True)
         os.close(held)
 
@@ -211,7 +214,7 @@ class Server:
         if listening.family == socket.AF_INET:
             address = f"127.0.0.1:{listening.getsockname()[1]}"
         else:
-            address = str(self.places.socket)
+            address = str(self.places.address)
 
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.create_task(self._converse(reader, writer, address))

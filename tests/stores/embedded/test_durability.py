@@ -129,7 +129,9 @@ def test_a_process_that_keeps_it_running_is_not_stopped_by_kills(root: Path) -> 
 
 def test_a_stopped_server_stays_stopped(root: Path) -> None:
     uri = embedded.keep_running(root)
-    with MongoClient[dict[str, Any]](uri, heartbeatFrequencyMS=500) as client:
+    with MongoClient[dict[str, Any]](
+        uri, heartbeatFrequencyMS=500, serverSelectionTimeoutMS=500
+    ) as client:
         client.admin.command("ping")
         assert embedded.stop(root)
         time.sleep(2)

@@ -102,6 +102,29 @@ def test_a_long_root_has_its_socket_elsewhere(tmp_path: Path) -> None:
         places.socket.parent.rmdir()
 
 
+@pytest.mark.parametrize("name", ["plain", "With Capitals", "long" * 30])
+def test_a_relative_address_leads_to_the_absolute_one(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / name
+    embedded.ensure_running(root)
+    monkeypatch.chdir(root)
+    relative = "mongodb://mongodb%2Fmongodb.sock/?replicaSet=ebsdsg-embedded"
+    try:
+        with MongoClient[Any](relative, serverSelectionTimeoutMS=5000) as client:
+            client["d"]["c"].insert_one({"_id": 1})
+            monkeypatch.chdir("/")
+            for connection in range(3):  # new connections from elsewhere
+                with client.start_session() as session:
+                    assert client["d"]["c"].count_documents({}, session=session) == 1, connection
+            (address,) = client.nodes
+            assert address[0] == str(Places.of(root).address)
+    finally:
+        embedded.stop(root)
+        for link in Places.of(root).links:
+            assert not link.is_symlink()
+
+
 def test_a_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
