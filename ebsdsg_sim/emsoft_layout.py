@@ -16,6 +16,7 @@ import numpy as np
 
 from ebsdsg_sim.crystal import Crystal, CrystalError, Site
 from ebsdsg_sim.elements import ElementError, element_symbol
+from ebsdsg_sim.hdf5_file import MasterPatternFileError
 from ebsdsg_sim.parameters import ParameterError, SimulationParameters
 from ebsdsg_sim.symmetry import hall_number_for
 
@@ -24,10 +25,6 @@ ASCII = h5py.string_dtype("ascii")
 _SYSTEMS = ((2, 7), (15, 6), (74, 3), (142, 2), (167, 5), (194, 4), (230, 1))
 #: EMMCOpenCL stops every electron after this many scattering events.
 EMSOFT_SCATTERINGS = 300
-
-
-class MasterPatternFileError(ValueError):
-    """A file is not a complete Monte Carlo or master-pattern file; says which file and why."""
 
 
 def put(group: h5py.Group, name: str, value: Any) -> None:

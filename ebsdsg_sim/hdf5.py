@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -23,7 +22,6 @@ import torch
 
 from ebsdsg_sim.crystal import Crystal
 from ebsdsg_sim.emsoft_layout import (
-    MasterPatternFileError,
     nominal_electrons,
     put,
     read_crystal,
@@ -34,8 +32,9 @@ from ebsdsg_sim.emsoft_layout import (
     write_header,
     write_namelists,
 )
+from ebsdsg_sim.hdf5_file import MasterPatternFileError, new_hdf5, open_hdf5
 from ebsdsg_sim.lambert import to_stereographic
-from ebsdsg_sim.montecarlo import MonteCarlo, MonteCarloError
+from ebsdsg_sim.montecarlo import MonteCarlo
 from ebsdsg_sim.parameters import SimulationParameters
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def write_monte_carlo(
     MasterPatternFileError
         If the crystal cannot be expressed in this layout.
     """
-    with _new_file(Path(path)) as file:
+    with new_hdf5(Path(path)) as file:
         _write_base(file, monte_carlo, crystal, parameters)
 
 
@@ -119,7 +118,7 @@ def write_master_pattern(
         s.atomic_number**2 * s.occupancy * m
         for s, m in zip(sites, mp.crystal.multiplicities, strict=True)
     ]
-    with _new_file(Path(path), check) as file:
+    with new_hdf5(Path(path), check) as file:
         _write_base(file, mp.monte_carlo, mp.crystal, mp.parameters)
         seconds = float(mp.provenance.get("wall_seconds", 0.0))
         write_header(file, "EBSDmaster", "EMEBSDmaster.f90", f"ebsdsg_{program_version()}", seconds)
@@ -159,7 +158,7 @@ def read_monte_carlo(
     MasterPatternFileError
         If the file is missing, broken, or holds no Monte Carlo data.
     """
-    with _open(Path(path)) as file:
+    with open_hdf5(Path(path)) as file:
         crystal, parameters = _identity(file)
         return _monte_carlo(file, parameters), crystal, parameters
 
@@ -209,7 +208,7 @@ def read_unfinished(path: str | os.PathLike[str]) -> tuple[MasterPattern, int]:
     """
     from ebsdsg_sim.masterpattern import MasterPattern
 
-    with _open(Path(path)) as file:
+    with open_hdf5(Path(path)) as file:
         if _MASTER not in file:
             raise MasterPatternFileError(f"{path}: holds no master pattern (no group {_MASTER})")
         crystal, parameters = _identity(file)
@@ -255,43 +254,6 @@ def read_unfinished(path: str | os.PathLike[str]) -> tuple[MasterPattern, int]:
         provenance=provenance,
     )
     return mp, last
-
-
-@contextmanager
-def _new_file(path: Path, check: Callable[[Path], object] | None = None) -> Iterator[h5py.File]:
-    """A file that gets its name only when it is complete and on disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
-    try:
-        with h5py.File(temporary, "w") as file:
-            yield file
-        with temporary.open("rb+") as raw:
-            os.fsync(raw.fileno())
-        if check is not None:
-            check(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[h5py.File]:
-    """An existing file; what HDF5 and a missing entry raise becomes one clear error."""
-    if not path.is_file():
-        raise MasterPatternFileError(f"{path}: no such file")
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except MasterPatternFileError:
-        raise
-    except KeyError as error:
-        raise MasterPatternFileError(f"{path}: an entry is missing: {error.args[0]}") from None
-    except (OSError, MonteCarloError, ValueError) as error:
-        raise MasterPatternFileError(f"{path}: broken or not HDF5: {error}") from None
 
 
 def _write_base(

@@ -17,81 +17,23 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ebsdsg_sim.detector import Detector
-from ebsdsg_sim.exit_directions import ExitDirections
-from ebsdsg_sim.lambert import interpolate, to_square
+from ebsdsg_sim.energy_weights import (
+    ExitCounts,
+    ProjectionError,
+    SolidAngle,
+    combinations,
+    electrons_per_pixel,
+)
 from ebsdsg_sim.masterpattern import MasterPattern
-from ebsdsg_sim.montecarlo import MonteCarlo
 from ebsdsg_sim.orientation import quaternion_to_matrix
 
-EnergyWeights = Literal["exact", "mean", "none"]
-ExitCounts = Literal["smooth", "counts"]
+__all__ = ["ProjectionError", "Projector", "to_uint8"]
 
-#: Relative error allowed when combining energies ("exact"): far below a grey level of 8 bits.
-TOLERANCE = 1e-2
+EnergyWeights = Literal["exact", "mean", "none"]
 #: Up to this many maps, interpolating them one by one is the fastest.
 FEW_MAPS = 4
 #: Pixels worked on together; on a CPU the work arrays then stay in cache.
 PIXELS = {"cpu": 1 << 16, "cuda": 1 << 23}
-
-
-class ProjectionError(ValueError):
-    """Patterns cannot be projected from what was given; the message says what is wrong."""
-
-
-def energy_weights(
-    monte_carlo: MonteCarlo,
-    detector: Detector,
-    *,
-    exit_counts: ExitCounts = "smooth",
-    solid_angle: Literal["emsoft", "physical"] = "emsoft",
-) -> np.ndarray:
-    """Electrons of every energy that reach every pixel, per incident electron.
-
-    Parameters
-    ----------
-    monte_carlo : gives the exit directions.
-    detector : gives the pixels.
-    exit_counts : ``"counts"`` interpolates the histogram bilinearly as EMEBSD does, noise
-        included; ``"smooth"`` evaluates the fit of :class:`ExitDirections` to it.
-    solid_angle : ``"emsoft"`` reproduces EMEBSD's misplaced pattern-centre pixel
-        (:meth:`Detector.emebsd_centre_pixel`, which itself gets the factor 0.25);
-        ``"physical"`` uses the true pattern centre.
-
-    Returns
-    -------
-    (n_energies, rows, columns) float64, counts per direction pixel of the Monte Carlo over its
-    nominal number of electrons.
-
-    Raises
-    ------
-    ProjectionError
-        If an option is unknown, or the detector's sample tilt is not the Monte Carlo's.
-    """
-    if abs(detector.sample_tilt - monte_carlo.sample_tilt) > 1e-6:
-        raise ProjectionError(
-            f"the detector has a sample tilt of {detector.sample_tilt} degrees, the Monte Carlo "
-            f"{monte_carlo.sample_tilt}"
-        )
-    directions = detector.directions()
-    if exit_counts == "smooth":
-        weights = ExitDirections.fit(monte_carlo).at(directions)
-    elif exit_counts == "counts":
-        square = to_square(torch.from_numpy(directions))
-        # accum_e's first index is Lambert y, its second -x.
-        points = torch.stack((-square[..., 0], square[..., 1]), dim=-1)
-        counts = torch.from_numpy(monte_carlo.accum_e.astype(np.float64))
-        weights = interpolate(counts, points).numpy()
-    else:
-        raise ProjectionError(f"exit_counts = {exit_counts!r}: must be 'smooth' or 'counts'")
-    if solid_angle == "emsoft":
-        row, column = detector.emebsd_centre_pixel()
-        factor = detector.solid_angles(directions[row, column])
-        factor[row, column] = 0.25
-    elif solid_angle == "physical":
-        factor = detector.solid_angles()
-    else:
-        raise ProjectionError(f"solid_angle = {solid_angle!r}: must be 'emsoft' or 'physical'")
-    return weights * factor / monte_carlo.n_electrons
 
 
 class Projector:
@@ -101,11 +43,13 @@ class Projector:
     ----------
     master_pattern : all sites are summed.
     detector : where to project.
-    energy_weights : ``"exact"`` weights every energy in every pixel, as EMEBSD with background;
+    energy_weights : ``"exact"`` weights every energy in every pixel, as EMEBSD does;
         ``"mean"`` gives each energy its mean share over the detector, so that only one map is
-        interpolated, and multiplies by the electrons of all energies in the pixel; ``"none"``
-        sums the energies without weights or background, as EMEBSD without background.
-    exit_counts, solid_angle : see :func:`energy_weights`; for "exact" and "mean".
+        interpolated; ``"none"`` sums the energies without weights, as EMEBSD without background.
+    background : whether "exact" and "mean" patterns carry the number of electrons in each pixel,
+        as EMEBSD's do; False divides it out, as a background correction does.
+    exit_counts, solid_angle : see :func:`ebsdsg_sim.energy_weights.electrons_per_pixel`; for
+        "exact" and "mean".
     energies : (lowest, highest) energy to take [keV]; all by default.
     device : where to compute, "cpu" or "cuda".
 
@@ -126,8 +70,9 @@ class Projector:
         detector: Detector,
         *,
         energy_weights: EnergyWeights = "exact",
+        background: bool = True,
         exit_counts: ExitCounts = "smooth",
-        solid_angle: Literal["emsoft", "physical"] = "emsoft",
+        solid_angle: SolidAngle = "emsoft",
         energies: tuple[float, float] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -141,17 +86,22 @@ class Projector:
         if energy_weights == "none":
             per_energy, per_pixel = np.ones((1, int(chosen.sum()))), None
         else:
-            weights = _weights_of(mp, detector, exit_counts, solid_angle)[chosen]
+            weights = electrons_per_pixel(
+                mp.monte_carlo, detector, exit_counts=exit_counts, solid_angle=solid_angle
+            )[chosen]
             if not weights.any():
                 raise ProjectionError(
                     f"{mp.crystal.name}: the Monte Carlo sends no electron to the detector"
                 )
             if energy_weights == "mean":
-                background = weights.sum(axis=0).reshape(1, -1)
-                per_energy = weights.mean(axis=(1, 2))[None] / background.mean()
-                per_pixel = background
+                total = weights.sum(axis=0).reshape(1, -1)
+                per_energy = weights.mean(axis=(1, 2))[None] / total.mean()
+                per_pixel = total if background else None
             elif energy_weights == "exact":
-                per_energy, per_pixel = _few_combinations(weights.reshape(len(weights), -1))
+                if not background:
+                    # Noisy counts may leave a pixel without electrons: it stays dark.
+                    weights = weights / np.maximum(weights.sum(axis=0), 1e-300)
+                per_energy, per_pixel = combinations(weights.reshape(len(weights), -1))
             else:
                 raise ProjectionError(
                     f"energy_weights = {energy_weights!r}: must be 'exact', 'mean' or 'none'"
@@ -278,29 +228,6 @@ def to_uint8(patterns: Tensor | np.ndarray) -> Tensor:
     low, high = p.amin(dim=(-2, -1), keepdim=True), p.amax(dim=(-2, -1), keepdim=True)
     span = torch.where(high > low, high - low, torch.ones_like(high))
     return ((p - low) * (255 / span)).round_().to(torch.uint8)
-
-
-def _weights_of(
-    mp: MasterPattern,
-    detector: Detector,
-    exit_counts: ExitCounts,
-    solid_angle: Literal["emsoft", "physical"],
-) -> np.ndarray:
-    return energy_weights(
-        mp.monte_carlo, detector, exit_counts=exit_counts, solid_angle=solid_angle
-    )
-
-
-def _few_combinations(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Factors (k, n_energies) and (k, pixels) whose product is the weights (n_energies, pixels).
-
-    k is the smallest number of terms whose relative error is below the tolerance.
-    """
-    values, vectors = np.linalg.eigh(weights @ weights.T)
-    error = np.sqrt(np.clip(np.cumsum(np.clip(values, 0, None)), 0, None) / values.sum())
-    keep = error > TOLERANCE
-    per_energy = vectors[:, keep].T
-    return per_energy, per_energy @ weights
 
 
 #: Coefficients of t, t^3, ... of (4/pi) arctan t for 0 <= t <= 1, to 3e-7 (least maximum).

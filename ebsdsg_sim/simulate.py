@@ -9,16 +9,14 @@ after it has been read back and checked.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +35,9 @@ from ebsdsg_sim.hdf5 import (
 from ebsdsg_sim.masterpattern import MasterPattern, compute_energy
 from ebsdsg_sim.montecarlo import MonteCarlo, simulate_monte_carlo
 from ebsdsg_sim.parameters import SimulationParameters
+from ebsdsg_sim.simulation_report import SimulationReport
+
+__all__ = ["SimulationError", "SimulationReport", "partial_path", "simulate"]
 
 #: Called with (stage, done, total); the stages are "monte carlo" (electrons), "directions" (of the
 #: energy being computed) and "energies" (finished and safely on disk).
@@ -45,47 +46,6 @@ Progress = Callable[[str, int, int], None]
 
 class SimulationError(RuntimeError):
     """A simulation cannot start, go on or be believed; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class SimulationReport:
-    """What a simulation produced and what it took.
-
-    Parameters
-    ----------
-    path : the finished file.
-    sha256, bytes : of the finished file.
-    cpu_seconds, wall_seconds : of all attempts together, Monte Carlo included.
-    monte_carlo_seconds : processor time of the Monte Carlo.
-    energies : bins, ascending [keV].
-    mean_strong, mean_weak : mean numbers of beams, per energy.
-    n_directions : directions solved, per energy.
-    backscatter_yield : of the Monte Carlo.
-    device, threads, version : where the last attempt ran, and the version of ebsdsg.
-    energies_resumed : energies taken over from an interrupted attempt.
-    already_complete : the file was there, complete and of this simulation; nothing was computed.
-    """
-
-    path: str
-    sha256: str
-    bytes: int
-    cpu_seconds: float
-    wall_seconds: float
-    monte_carlo_seconds: float
-    energies: list[float]
-    mean_strong: list[float]
-    mean_weak: list[float]
-    n_directions: list[int]
-    backscatter_yield: float
-    device: str
-    threads: int
-    version: str
-    energies_resumed: int = 0
-    already_complete: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields as plain JSON types."""
-        return asdict(self)
 
 
 def partial_path(path: str | os.PathLike[str]) -> Path:
@@ -145,7 +105,7 @@ def simulate(
         mp = work.run(monte_carlo)
         write_master_pattern(path, mp, check=lambda file: _believe(file, mp))
         partial_path(path).unlink(missing_ok=True)
-        return _report(path, mp, resumed=work.resumed)
+        return SimulationReport.of(path, mp, resumed=work.resumed)
 
 
 class _Work:
@@ -258,7 +218,7 @@ def _complete(path: Path, crystal: Crystal, parameters: SimulationParameters) ->
     except MasterPatternFileError as error:
         raise SimulationError(f"{error}; move the file away to simulate into this name") from None
     _same(path, mp.crystal, mp.parameters, crystal, parameters)
-    return replace(_report(path, mp, resumed=len(mp.energies)), already_complete=True)
+    return replace(SimulationReport.of(path, mp, resumed=len(mp.energies)), already_complete=True)
 
 
 def _same(
@@ -300,30 +260,6 @@ def _believe(file: Path, mp: MasterPattern) -> None:
             raise SimulationError(
                 f"{mp.crystal.name}: no intensity at {mp.energies[dark]} keV, where electrons are"
             )
-
-
-def _report(path: Path, mp: MasterPattern, resumed: int) -> SimulationReport:
-    p = mp.provenance
-    statistics = [p.get("energies", {}).get(str(i), {}) for i in range(len(mp.energies))]
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return SimulationReport(
-        path=str(path),
-        sha256=digest,
-        bytes=path.stat().st_size,
-        cpu_seconds=p.get("cpu_seconds", 0.0),
-        wall_seconds=p.get("wall_seconds", 0.0),
-        monte_carlo_seconds=mp.monte_carlo.cpu_seconds,
-        energies=[float(e) for e in mp.energies],
-        mean_strong=[s.get("mean_strong", 0.0) for s in statistics],
-        mean_weak=[s.get("mean_weak", 0.0) for s in statistics],
-        n_directions=[s.get("n_directions", 0) for s in statistics],
-        backscatter_yield=mp.monte_carlo.backscatter_yield,
-        device=p.get("device", ""),
-        threads=p.get("threads", 0),
-        version=p.get("version", ""),
-        energies_resumed=resumed,
-    )
 
 
 def _device_name(device: torch.device) -> str:

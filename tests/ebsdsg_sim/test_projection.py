@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ebsdsg_sim.detector import Detector
+from ebsdsg_sim.energy_weights import electrons_per_pixel
 from ebsdsg_sim.hdf5 import read_master_pattern, write_master_pattern
 from ebsdsg_sim.masterpattern import MasterPattern
 from ebsdsg_sim.orientation import (
@@ -16,7 +17,7 @@ from ebsdsg_sim.orientation import (
     multiply,
     random_rotations,
 )
-from ebsdsg_sim.projection import ProjectionError, Projector, energy_weights, to_uint8
+from ebsdsg_sim.projection import ProjectionError, Projector, to_uint8
 
 EMEBSD = Detector((229, 229), 23.0, 19_100.0, 13.7, ypc=7.434783)
 
@@ -55,7 +56,7 @@ def test_patterns_are_emebsds(shared, nickel, quaternions, file, weights, prefac
 
 def test_smooth_weights_are_the_counts_without_their_noise(nickel):
     counts, smooth = (
-        energy_weights(nickel.monte_carlo, Detector.paper(60), exit_counts=kind)
+        electrons_per_pixel(nickel.monte_carlo, Detector.paper(60), exit_counts=kind)
         for kind in ("counts", "smooth")
     )
     assert np.allclose(counts.sum(axis=(1, 2)), smooth.sum(axis=(1, 2)), rtol=0.05)
@@ -67,7 +68,7 @@ def test_exact_weights_need_few_maps_and_lose_less_than_a_grey_level(nickel, mon
     q = random_rotations(3, 0)
     projector = Projector(nickel, Detector.paper(80))
     few = projector.patterns(q)
-    monkeypatch.setattr("ebsdsg_sim.projection.TOLERANCE", 0.0)
+    monkeypatch.setattr("ebsdsg_sim.energy_weights.TOLERANCE", 0.0)
     complete = Projector(nickel, Detector.paper(80))
     assert projector.n_maps <= 4 < complete.n_maps == 11
     every = complete.patterns(q)
@@ -77,7 +78,7 @@ def test_exact_weights_need_few_maps_and_lose_less_than_a_grey_level(nickel, mon
 
 def test_exact_is_the_weighted_sum_of_the_energies_one_by_one(nickel):
     detector, q = Detector.paper(40), random_rotations(2, 4)
-    weights = energy_weights(nickel.monte_carlo, detector)
+    weights = electrons_per_pixel(nickel.monte_carlo, detector)
     alone = [
         Projector(nickel, detector, energy_weights="none", energies=(e, e)).patterns(q)
         for e in nickel.energies
@@ -95,6 +96,19 @@ def test_mean_weights_keep_the_background_and_most_of_the_pattern(nickel):
     assert mean.n_maps == 1
     assert ncc(exact, mean.patterns(q)).min() > 0.95
     assert torch.allclose(exact.mean(dim=(1, 2)), mean.patterns(q).mean(dim=(1, 2)), rtol=0.02)
+
+
+@pytest.mark.parametrize("weights", ["mean", "exact"])
+def test_background_is_the_number_of_electrons_in_each_pixel(nickel, weights):
+    detector, q = Detector.paper(60), random_rotations(3, 2)
+    with_it, without = (
+        Projector(nickel, detector, energy_weights=weights, background=b).patterns(q).numpy()
+        for b in (True, False)
+    )
+    electrons = electrons_per_pixel(nickel.monte_carlo, detector).sum(axis=0)
+    assert ncc(with_it, without * electrons).min() > 0.9999
+    # What is left is intensities of the master pattern, brightest to darkest a few times.
+    assert without.max() / without.min() < with_it.max() / with_it.min()
 
 
 def test_symmetrically_equivalent_orientations_give_the_same_pattern(nickel):

@@ -1,0 +1,105 @@
+"""How many electrons of every energy each pixel of a detector gets."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+
+from ebsdsg_sim.detector import Detector
+from ebsdsg_sim.exit_directions import ExitDirections
+from ebsdsg_sim.lambert import interpolate, to_square
+from ebsdsg_sim.montecarlo import MonteCarlo
+
+ExitCounts = Literal["smooth", "counts"]
+SolidAngle = Literal["emsoft", "physical"]
+
+#: Relative error allowed when energies are combined.  The maps of neighbouring energies resemble
+#: each other, so the error of a pattern is some 20 times smaller: below a tenth of a grey level.
+TOLERANCE = 1e-2
+
+
+class ProjectionError(ValueError):
+    """Patterns cannot be projected from what was given; the message says what is wrong."""
+
+
+def electrons_per_pixel(
+    monte_carlo: MonteCarlo,
+    detector: Detector,
+    *,
+    exit_counts: ExitCounts = "smooth",
+    solid_angle: SolidAngle = "emsoft",
+) -> np.ndarray:
+    """Electrons of every energy that reach every pixel, per incident electron.
+
+    Parameters
+    ----------
+    monte_carlo : gives the exit directions.
+    detector : gives the pixels.
+    exit_counts : ``"counts"`` interpolates the histogram bilinearly as EMEBSD does, noise
+        included; ``"smooth"`` evaluates the fit of :class:`ExitDirections` to it.
+    solid_angle : ``"emsoft"`` reproduces EMEBSD's misplaced pattern-centre pixel
+        (:meth:`Detector.emebsd_centre_pixel`, which itself gets the factor 0.25);
+        ``"physical"`` uses the true pattern centre.
+
+    Returns
+    -------
+    (n_energies, rows, columns) float64, counts per direction pixel of the Monte Carlo over its
+    nominal number of electrons.
+
+    Raises
+    ------
+    ProjectionError
+        If an option is unknown, or the detector's sample tilt is not the Monte Carlo's.
+    """
+    if abs(detector.sample_tilt - monte_carlo.sample_tilt) > 1e-6:
+        raise ProjectionError(
+            f"the detector has a sample tilt of {detector.sample_tilt} degrees, the Monte Carlo "
+            f"{monte_carlo.sample_tilt}"
+        )
+    directions = detector.directions()
+    if exit_counts == "smooth":
+        weights = ExitDirections.fit(monte_carlo).at(directions)
+    elif exit_counts == "counts":
+        square = to_square(torch.from_numpy(directions))
+        # accum_e's first index is Lambert y, its second -x.
+        points = torch.stack((-square[..., 0], square[..., 1]), dim=-1)
+        counts = torch.from_numpy(monte_carlo.accum_e.astype(np.float64))
+        weights = interpolate(counts, points).numpy()
+    else:
+        raise ProjectionError(f"exit_counts = {exit_counts!r}: must be 'smooth' or 'counts'")
+    if solid_angle == "emsoft":
+        row, column = detector.emebsd_centre_pixel()
+        factor = detector.solid_angles(directions[row, column])
+        factor[row, column] = 0.25
+    elif solid_angle == "physical":
+        factor = detector.solid_angles()
+    else:
+        raise ProjectionError(f"solid_angle = {solid_angle!r}: must be 'emsoft' or 'physical'")
+    return weights * factor / monte_carlo.n_electrons
+
+
+def combinations(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fewest combinations of energies that make up the weights of all pixels.
+
+    Parameters
+    ----------
+    weights : (n_energies, pixels).
+
+    Returns
+    -------
+    per_energy : (k, n_energies) orthonormal rows; row i says how to add the energies' maps.
+    per_pixel : (k, pixels); how much of map i a pixel takes.
+
+    Notes
+    -----
+    ``per_energy.T @ per_pixel`` is the best approximation of the weights by k terms (a truncated
+    singular-value decomposition), with the smallest k whose relative error (root mean square) is
+    below :data:`TOLERANCE`.  Smooth weights need 3 or 4 of 11, raw counts all.
+    """
+    values, vectors = np.linalg.eigh(weights @ weights.T)
+    error = np.sqrt(np.clip(np.cumsum(np.clip(values, 0, None)), 0, None) / values.sum())
+    keep = error > TOLERANCE
+    per_energy = vectors[:, keep].T
+    return per_energy, per_energy @ weights
