@@ -281,7 +281,10 @@ def _ask(places: Places) -> dict[str, Any] | None:
     except (OSError, wire.ProtocolError):
         return None
     answer = wire.decode(body[5:])
-    return answer if answer.get("root") == str(places.root) else None
+    if answer.get("root") != str(places.root):
+        return None
+    # a server of another version may say less about itself
+    return {"tcp": None, "keeper": 0, "host": platform.node(), **answer}
 
 
 def _receive(connection: socket.socket, length: int) -> bytes:

@@ -17,10 +17,11 @@ from pymongo.errors import OperationFailure
 
 from stores.embedded.limits import NOT_SUPPORTED
 
+from . import contract_catalogue, contract_reading, contract_writing  # noqa: F401  (they register)
 from .contract_aggregations import PIPELINES
-from .contract_operations import OPERATIONS
 from .contract_queries import FILTERS, PROJECTIONS, SORTS, documents
 from .contract_refusals import ATTEMPTS
+from .contract_registry import OPERATIONS
 from .contract_updates import FAILING_UPDATES, UPDATES
 
 C = Collection[dict[str, Any]]
