@@ -152,16 +152,20 @@ class Projector:
         rotations = torch.from_numpy(matrices.astype(np.float32)).to(self.device)
         n, pixels = len(rotations), self._directions.shape[1]
         result = torch.empty((n, pixels), dtype=torch.float32, device=self.device)
-        step = min(n, max(1, PIXELS["cuda" if self.device.type == "cuda" else "cpu"] // pixels))
-        work = torch.empty((8, step, pixels), dtype=torch.float32, device=self.device)
-        square = torch.empty((step, pixels, 2), dtype=torch.float32, device=self.device)
+        step = max(1, min(n, PIXELS["cuda" if self.device.type == "cuda" else "cpu"] // pixels))
+        memory = torch.empty(10 * step * pixels, dtype=torch.float32, device=self.device)
         for first in range(0, n, step):
             part = rotations[first : first + step]
             m = len(part)
-            turned = part.transpose(0, 1).reshape(3 * m, 3)
-            torch.mm(turned, self._directions, out=work[:3, :m].view(3 * m, pixels))
-            _to_square(work[:, :m], square[:m])
-            values = self._interpolate(square[:m], work[2, :m])
+            work, square = memory[: 10 * m * pixels].split((8 * m * pixels, 2 * m * pixels))
+            work, square = work.view(8, m, pixels), square.view(m, pixels, 2)
+            # Not a matrix product: torch may be set to round those to fewer digits.
+            for i in range(3):
+                torch.mul(part[:, i, 0, None], self._directions[0], out=work[i])
+                work[i].addcmul_(part[:, i, 1, None], self._directions[1])
+                work[i].addcmul_(part[:, i, 2, None], self._directions[2])
+            _to_square(work, square)
+            values = self._interpolate(square, work[2])
             out = result[first : first + m]
             if self._pixel_weights is None:
                 out.copy_(values[0])

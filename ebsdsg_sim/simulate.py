@@ -87,8 +87,9 @@ def simulate(
     Raises
     ------
     SimulationError
-        If ``path`` or the unfinished file belongs to another simulation or is broken, another
-        process is working on it, or the finished file does not pass its checks.
+        If ``path`` or the unfinished file belongs to another simulation or is broken, the given
+        Monte Carlo does not fit, another process is working on the file, or the finished file
+        does not pass its checks.
     MonteCarloError, MasterPatternError, MasterPatternFileError
         If the physics or the file layout refuses the crystal.
     """
@@ -169,6 +170,7 @@ class _Work:
                 device=self.device,
                 progress=lambda done, total: self.progress("monte carlo", done, total),
             )
+        _belongs(monte_carlo, self.parameters)
         write_monte_carlo(self.partial, monte_carlo, self.crystal, self.parameters)
         return self._empty(monte_carlo), n
 
@@ -209,6 +211,24 @@ class _Work:
         }
         self._cpu, self._wall = cpu, wall
         return replace(mp, provenance=provenance)
+
+
+def _belongs(monte_carlo: MonteCarlo, parameters: SimulationParameters) -> None:
+    """Raise unless histograms have the bins, tilt and number of electrons of the parameters."""
+    mc, p = monte_carlo, parameters
+    for name, found, wanted in (
+        ("energies", mc.energies.tolist(), p.energies.tolist()),
+        ("depth_step", mc.depth_step, p.depth_step),
+        ("depth bins", mc.accum_z.shape[1], p.n_depths),
+        ("sample_tilt", mc.sample_tilt, p.sample_tilt),
+        ("n_electrons", mc.n_electrons, p.n_electrons),
+        ("mc_pixels", mc.accum_e.shape[1], p.mc_pixels),
+    ):
+        if found != wanted:
+            raise SimulationError(
+                f"the Monte Carlo given does not belong to these parameters: {name} is {found}, "
+                f"not {wanted}"
+            )
 
 
 def _complete(path: Path, crystal: Crystal, parameters: SimulationParameters) -> SimulationReport:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ebsdsg_sim import projection
 from ebsdsg_sim.detector import Detector
 from ebsdsg_sim.energy_weights import electrons_per_pixel
 from ebsdsg_sim.hdf5 import read_master_pattern, write_master_pattern
@@ -183,6 +184,17 @@ def test_kikuchipy_reads_our_file_and_projects_the_same_patterns(nickel, tmp_pat
     ).data
     ours = Projector(mp, detector, energy_weights="none", energies=(15, 15)).patterns(q)
     assert ncc(ours, theirs).min() > 0.99999
+
+
+@pytest.mark.parametrize("counts", ["smooth", "counts"])
+def test_any_number_of_patterns_at_once(nickel, monkeypatch, counts):
+    q = random_rotations(7, 8)
+    projector = Projector(polar(nickel), Detector.paper(30), exit_counts=counts)
+    together = projector.patterns(q)
+    monkeypatch.setitem(projection.PIXELS, "cpu", 3 * 900)  # batches of 3, 3 and 1
+    assert torch.equal(projector.patterns(q), together)
+    assert torch.allclose(projector.patterns(q[4])[0], together[4])
+    assert projector.patterns(np.empty((0, 4))).shape == (0, 30, 30)
 
 
 def test_to_uint8_uses_the_whole_range_of_every_pattern():
