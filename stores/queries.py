@@ -83,8 +83,8 @@ def timed_out(stores: Stores) -> list[dict[str, Any]]:
 
     Returns
     -------
-    Documents ``{"key", "material_id", "formula", "stage", "energies_done", "n_energies",
-    "attempts", "next_action"}``, ``attempts`` being their number.
+    Documents with ``key``, ``material_id``, ``formula``, ``stage``, ``energies_done``,
+    ``n_energies``, ``attempts`` (their number) and ``next_action``.
     """
     found = stores.simulations.find(
         {"state": str(State.TIMED_OUT)},
@@ -141,8 +141,8 @@ def slowest(stores: Stores, n: int = 10) -> list[dict[str, Any]]:
 
     Returns
     -------
-    Documents ``{"key", "simulation", "material_id", "stage", "wall_seconds", "cpu_seconds",
-    "host"}``, slowest first.
+    Documents with ``key``, ``simulation``, ``material_id``, ``stage``, ``wall_seconds``,
+    ``cpu_seconds`` and ``host``, slowest first.
     """
     found = (
         stores.runs.find({"state": str(State.COMPLETED)}, _NO_ID).sort("wall_seconds", -1).limit(n)
