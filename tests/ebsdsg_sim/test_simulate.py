@@ -237,7 +237,7 @@ def test_other_debye_waller_factors_reuse_the_monte_carlo(whole, tmp_path, monke
     mp = read_master_pattern(tmp_path / "warm.h5")
     assert np.array_equal(mp.monte_carlo.accum_z, monte_carlo.accum_z)
     assert not np.array_equal(mp.north, read_master_pattern(whole[0]).north)
-    with pytest.raises(SimulationError, match="depth_step is 1.0, not 2.0"):
+    with pytest.raises(SimulationError, match=r"depth_step is 1\.0, not 2\.0"):
         simulate(
             warm,
             replace(PARAMETERS, depth_step=2.0),
