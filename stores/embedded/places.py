@@ -141,6 +141,14 @@ def lock(path: Path, *, wait: bool = False) -> int | None:
     return descriptor
 
 
+def is_still(file: os.stat_result, path: Path) -> bool:
+    """True if the path still leads to the file it led to before."""
+    try:
+        return os.path.samestat(file, path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def write_state(places: Places, state: dict[str, Any]) -> None:
     """Write the state file so that a reader sees the old one or the new one."""
     temporary = places.state.with_suffix(f".{os.getpid()}.tmp")

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .places import Places, lock, read_state, write_state
+from .places import Places, is_still, lock, read_state, write_state
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +63,9 @@ def serve(root: Path, tcp: int | None = None, idle_timeout: float | None = None)
     finally:
         for listening in sockets:
             listening.close()
-        for path in (places.state, *places.links, places.socket):
-            path.unlink(missing_ok=True)
+        if is_still(os.fstat(held), places.server_lock):  # else the files are a later server's
+            for path in (places.state, *places.links, places.socket):
+                path.unlink(missing_ok=True)
         os.close(held)
 
 
@@ -187,7 +188,7 @@ class Server:
         )
         keepers = [
             asyncio.create_task(self._housekeeping()),
-            asyncio.create_task(self._synchronise()),
+            asyncio.create_task(self._synchronise(stop)),
             asyncio.create_task(self._stop_when_idle(stop)),
         ]
         await stop.wait()
@@ -276,9 +277,14 @@ class Server:
             except Exception:
                 log.exception("housekeeping failed")
 
-    async def _synchronise(self) -> None:
+    async def _synchronise(self, stop: asyncio.Event) -> None:
+        journal = self.places.journal.stat()
         while True:
             await asyncio.sleep(SYNCHRONISE_SECONDS)
+            if not is_still(journal, self.places.journal):
+                log.error("%s was deleted; stopping", self.places.journal)
+                stop.set()
+                return
             if self.engine.unsynchronised:
                 self.engine.unsynchronised = False
                 try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -192,6 +193,22 @@ def test_stop(root: Path) -> None:
         pytest.raises(ServerSelectionTimeoutError),
     ):
         client.admin.command("ping")
+
+
+def test_a_deleted_root_ends_its_server_and_only_that(root: Path) -> None:
+    embedded.ensure_running(root)
+    old = embedded.status(root)
+    assert old is not None
+    shutil.rmtree(root)
+    uri = embedded.ensure_running(root)
+    deadline = time.monotonic() + 15
+    while len(processes_of(root)) > 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    new = embedded.status(root)
+    assert new is not None and new.pid != old.pid
+    with MongoClient[Any](uri) as client:
+        client["d"]["c"].insert_one({"_id": 1})
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
