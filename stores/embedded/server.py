@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def serve(root: Path, tcp: int | None = None, idle_timeout: float | None = None)
     if held is None:
         log.error("%s is served by another process already", root)
         return RUNNING_ALREADY
+    places.prepare()  # again: a server that just stopped may have removed its socket's directory
     os.umask(0o077)
     sockets = [_unix_socket(places.socket)]
     for link in places.links:
@@ -66,6 +68,9 @@ def serve(root: Path, tcp: int | None = None, idle_timeout: float | None = None)
         if is_still(os.fstat(held), places.server_lock):  # else the files are a later server's
             for path in (places.state, *places.links, places.socket):
                 path.unlink(missing_ok=True)
+            if places.socket.parent != places.directory:
+                with suppress(OSError):  # somebody else put something there; then it stays
+                    places.socket.parent.rmdir()
         os.close(held)
 
 
