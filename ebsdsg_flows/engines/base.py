@@ -1,18 +1,83 @@
-"""What every engine promises: a crystal and parameters in, one checked master-pattern file out."""
+"""What every engine promises: a crystal and parameters in, one checked master-pattern file out.
+
+What goes wrong is an :class:`EngineFailure` with a number, and what the engine needs to know about
+the attempt it belongs to (time limit, where to report) comes in a :class:`Control`.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from ebsdsg_sim.parameters import SimulationParameters
 
 Progress = Callable[[str, int, int], None]
 """``progress(stage, done, total)``; the stage ``energies`` counts finished energies."""
+
+
+class EngineFailure(RuntimeError):
+    """A simulation ended badly, as data.
+
+    Parameters
+    ----------
+    code, name : number and short name in the engine's list of failures.
+    message : one sentence for a person.
+    log_tail : last lines of the program's output.
+    state : ``failed``, or ``timed_out`` if more time is what is missing.
+    next_action : what the engine's rules say should happen next.
+    exit_code : of the program, if one was run; negative for a signal.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        name: str,
+        message: str,
+        *,
+        log_tail: str = "",
+        state: Literal["failed", "timed_out"] = "failed",
+        next_action: str = "",
+        exit_code: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.name = name
+        self.message = message
+        self.log_tail = log_tail
+        self.state = state
+        self.next_action = next_action
+        self.exit_code = exit_code
+
+
+def _ignore_stage(stage: str, program: str) -> None:
+    """What happens with stages when nobody listens."""
+
+
+def _ignore_failure(failure: EngineFailure) -> None:
+    """What happens with an early failure when nobody listens."""
+
+
+@dataclass
+class Control:
+    """What an engine is told about the attempt it works for.
+
+    Parameters
+    ----------
+    stage : called with the name of a stage and of its program when the stage begins.
+    ending : called with the failure of an attempt that is about to be ended from outside, before
+        its program is stopped, so that the record survives whatever comes next.
+    walltime : time limit of one stage [s]; ``None`` leaves it to the engine's settings.
+    threads : threads of this attempt; ``None`` leaves them to the settings.
+    """
+
+    stage: Callable[[str, str], None] = field(default=_ignore_stage)
+    ending: Callable[[EngineFailure], None] = field(default=_ignore_failure)
+    walltime: float | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +108,11 @@ class Engine(ABC):
     name: ClassVar[str]
     version: ClassVar[str]
 
+    @property
+    def physics_version(self) -> str:
+        """``version`` with whatever options change the numbers."""
+        return self.version
+
     @abstractmethod
     def simulate(
         self,
@@ -50,6 +120,7 @@ class Engine(ABC):
         parameters: SimulationParameters,
         path: Path,
         progress: Progress,
+        control: Control | None = None,
     ) -> EngineResult:
         """Write the master pattern of one crystal.
 
@@ -59,9 +130,12 @@ class Engine(ABC):
         parameters : what to compute.
         path : file to write; appears complete and checked, or not at all.
         progress : told how far the work is, often enough to serve as a sign of life.
+        control : limits of this attempt, and where to report its stages.
 
         Raises
         ------
+        EngineFailure
+            If the simulation fails in one of the ways that the engine knows and numbers.
         RuntimeError
-            If the simulation fails; the message says at which stage and why.
+            If it fails in another; the message says at which stage and why.
         """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ebsdsg_flows.engines.base import Engine, EngineResult, Progress
+from ebsdsg_flows.engines.base import Control, Engine, EngineResult, Progress
 
 if TYPE_CHECKING:
     from ebsdsg_sim.parameters import SimulationParameters
@@ -25,6 +25,7 @@ class BuiltinEngine(Engine):
         parameters: SimulationParameters,
         path: Path,
         progress: Progress,
+        control: Control | None = None,
     ) -> EngineResult:
         """See :meth:`ebsdsg_flows.engines.base.Engine.simulate`."""
         import torch
