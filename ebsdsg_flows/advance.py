@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.documents import CampaignDocument
 from stores.identity import content_hash
-from stores.states import FINISHED, State, now
+from stores.states import State, now
 
 if TYPE_CHECKING:
     from stores.collections import Stores
@@ -35,19 +35,30 @@ def add_simulation(stores: Stores, campaign: str, key: str) -> None:
     )
 
 
-def skip_structure(stores: Stores, campaign: str, material_id: str, reason: str) -> None:
-    """Record that a structure of a campaign cannot be used, and why."""
+def settle(stores: Stores, campaign: str, material_id: str, skipped: str | None = None) -> None:
+    """Record that nothing more is to come of a structure at present, and take what follows.
+
+    Parameters
+    ----------
+    stores : open database.
+    campaign : name.
+    material_id : structure whose simulation has ended, well or badly.
+    skipped : why the structure cannot be used at all.
+    """
+    if skipped is not None:
+        stores.campaigns.update_one(
+            {"key": campaign, "skipped.identifier": {"$ne": material_id}},
+            {"$push": {"skipped": {"identifier": material_id, "reason": skipped}}},
+        )
     stores.campaigns.update_one(
-        {"key": campaign, "skipped.identifier": {"$ne": material_id}},
-        {
-            "$push": {"skipped": {"identifier": material_id, "reason": reason}},
-            "$set": {"last_updated": now()},
-        },
+        {"key": campaign},
+        {"$addToSet": {"progress.settled": material_id}, "$set": {"last_updated": now()}},
     )
+    advance(stores, campaign)
 
 
 def completed_simulations(stores: Stores, campaign: CampaignDocument) -> list[str] | None:
-    """Keys of the completed simulations of a campaign, or ``None`` while any is still to be done.
+    """Keys of the completed simulations of a campaign, or ``None`` while any is still to come.
 
     Parameters
     ----------
@@ -56,18 +67,14 @@ def completed_simulations(stores: Stores, campaign: CampaignDocument) -> list[st
 
     Returns
     -------
-    Sorted keys.
+    Sorted keys.  Two structures that are the same crystal share one simulation.
     """
-    keys = campaign.simulations
-    if len(keys) + len(campaign.skipped) < len(campaign.structures):
+    if set(campaign.structures) - set(campaign.progress.get("settled", [])):
         return None
-    states = {
-        found["key"]: State(found["state"])
-        for found in stores.simulations.find({"key": {"$in": keys}}, {"key": 1, "state": 1})
-    }
-    if len(states) < len(keys) or not all(state in FINISHED for state in states.values()):
-        return None
-    return sorted(key for key, state in states.items() if state is State.COMPLETED)
+    found = stores.simulations.find(
+        {"key": {"$in": campaign.simulations}, "state": str(State.COMPLETED)}, {"key": 1}
+    )
+    return sorted(simulation["key"] for simulation in found)
 
 
 def advance(stores: Stores, campaign: str) -> bool:

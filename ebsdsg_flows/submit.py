@@ -1,8 +1,8 @@
 """From a campaign file to the queue: one small workflow per structure, and only what is missing.
 
 A member of a campaign is identified by the hash of its structure as the source gives it and of
-everything that makes its master pattern.  A member that has a workflow is never added again, by
-whatever campaign; a changed parameter makes other members and leaves the old ones alone.
+everything that makes its master pattern.  It is added again neither to its own campaign nor, once
+completed, to another; a changed parameter makes other members and leaves the old ones alone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ebsdsg_flows.engines import make_engine
 from stores.documents import CampaignDocument, SimulationDocument, StructureDocument
 from stores.identity import content_hash
+from stores.states import FINISHED
 
 if TYPE_CHECKING:
     from ebsdsg_flows.campaign import Campaign
@@ -84,7 +85,7 @@ def plan(campaign: Campaign, stores: Stores) -> Plan:
 
     items, refused = read_sources(campaign.structures)
     members = {member_hash(item, campaign): item for item in items}
-    known = known_members(stores.launchpad(strm_lvl="ERROR"), members)
+    known = known_members(stores.launchpad(strm_lvl="ERROR"), members, campaign.name)
     new = tuple(member for member in members if member not in known)
     return Plan(campaign.name, members, new, refused)
 
@@ -132,46 +133,53 @@ def submit(campaign: Campaign, stores: Stores) -> Plan:
 def _record(campaign: Campaign, todo: Plan, stores: Stores) -> None:
     """Write the campaign's document, with the members that other submissions already made.
 
-    The simulations of a campaign that is submitted again unchanged are only added to, because
-    workers may be adding theirs at the same moment.
+    The members of a campaign that is submitted again unchanged are only added to, because workers
+    may be adding theirs at the same moment.
     """
     content = campaign.model_dump(mode="json")
     config = content_hash(content)
     present = [item for member, item in todo.members.items() if member not in todo.new]
-    simulations = [key for item in present if (key := _simulation_key(item, campaign, stores))]
+    ended = {item.material_id: _ended_simulation(item, campaign, stores) for item in present}
+    simulations = sorted({key for key in ended.values() if key is not None})
+    settled = sorted(material for material, key in ended.items() if key is not None)
     old = stores.get(CampaignDocument, campaign.name)
     if old is not None and old.config_hash == config:
         stores.campaigns.update_one(
-            {"key": campaign.name}, {"$addToSet": {"simulations": {"$each": simulations}}}
+            {"key": campaign.name},
+            {
+                "$addToSet": {
+                    "simulations": {"$each": simulations},
+                    "progress.settled": {"$each": settled},
+                }
+            },
         )
         return
     parameters = {key: content[key] for key in ("datasets", "training", "final_model")}
-    structures = [item.material_id for item in todo.members.values()]
     document = CampaignDocument(
         key=campaign.name,
         name=campaign.name,
         query=content["structures"] | {"description": campaign.description},
         parameters=parameters | {"simulation": content["simulation"]},
-        structures=structures,
+        structures=sorted({item.material_id for item in todo.members.values()}),
         simulations=simulations,
-        skipped=[entry for entry in (old.skipped if old else []) if entry.identifier in structures],
-        progress=old.progress if old else {},
+        progress={"settled": settled},
         config_hash=config,
     )
     stores.save(document)
 
 
-def _simulation_key(item: SourceItem, campaign: Campaign, stores: Stores) -> str | None:
-    """Key of a member's simulation, unless its workflow has not come so far."""
+def _ended_simulation(item: SourceItem, campaign: Campaign, stores: Stores) -> str | None:
+    """Key of a member's simulation if that has ended; ``None`` while it is still to come."""
     from ebsdsg_flows.runstate import simulation_of
 
     structure = stores.get(StructureDocument, item.material_id)
     if structure is None:
         return None
-    simulation = simulation_of(
+    key = simulation_of(
         structure.model_dump(mode="json"),
         campaign.simulation.simulation_parameters,
         make_engine(campaign.simulation.engine),
         campaign.simulation.debye_waller,
-    )
-    return simulation.key if stores.get(SimulationDocument, simulation.key) else None
+    ).key
+    simulation = stores.get(SimulationDocument, key)
+    return key if simulation is not None and simulation.state in FINISHED else None

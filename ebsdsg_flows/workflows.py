@@ -110,19 +110,24 @@ def add_workflows(launchpad: LaunchPad, workflows: Sequence[Workflow]) -> list[i
     return [workflow.fws[0].fw_id for workflow in workflows]
 
 
-def known_members(launchpad: LaunchPad, members: Iterable[str]) -> dict[str, str]:
-    """State of the workflows of campaign members.
+def known_members(launchpad: LaunchPad, members: Iterable[str], campaign: str) -> set[str]:
+    """Members of a campaign that need no new workflow.
 
     Parameters
     ----------
     launchpad : where the workflows are.
     members : member hashes.
+    campaign : name.
 
     Returns
     -------
-    Member hash to FireWorks state, for the members that have a workflow.
+    Hashes of the members that have a workflow of this campaign, or a completed one of any.
     """
     found = launchpad.workflows.find(
-        {"metadata.member": {"$in": list(members)}}, {"metadata.member": 1, "state": 1}
+        {
+            "metadata.member": {"$in": list(members)},
+            "$or": [{"metadata.campaign": campaign}, {"state": "COMPLETED"}],
+        },
+        {"metadata.member": 1},
     )
-    return {entry["metadata"]["member"]: entry["state"] for entry in found}
+    return {entry["metadata"]["member"] for entry in found}

@@ -158,7 +158,7 @@ def crystal_depth_weights(
 
     Notes
     -----
-    ``absorption_length="emsoft"`` forms xi'_0(E) = 1/(|U'_0(E)| lambda) with lambda at the beam
+    ``absorption_length="emsoft"`` forms xi'_0(E) = 1/(abs(U'_0(E)) lambda) with lambda at the beam
     energy for every bin, as EMsoft does; ``"physical"`` uses each energy's own wavelength.
     """
     beam = parameters.voltage if parameters.absorption_length == "emsoft" else None

@@ -43,11 +43,11 @@ class MasterPatternMaker(Maker):
 
         Raises
         ------
-        RuntimeError
+        ebsdsg_flows.runstate.SimulationFailed
             If the engine fails; the run's document says why.
         """
-        from ebsdsg_flows.advance import add_simulation, advance
-        from ebsdsg_flows.runstate import run_simulation, simulation_of
+        from ebsdsg_flows.advance import add_simulation, settle
+        from ebsdsg_flows.runstate import SimulationFailed, run_simulation, simulation_of
         from ebsdsg_flows.session import open_stores
 
         stores = open_stores()
@@ -57,9 +57,12 @@ class MasterPatternMaker(Maker):
             add_simulation(stores, campaign, simulation.key)
         try:
             pattern = run_simulation(stores, simulation.key, self.engine, self.parameters)
-        finally:
+        except SimulationFailed:
             if campaign is not None:
-                advance(stores, campaign)
+                settle(stores, campaign, structure["material_id"])
+            raise
+        if campaign is not None:
+            settle(stores, campaign, structure["material_id"])
         return {
             "simulation": simulation.key,
             "path": pattern.file.path,

@@ -53,7 +53,7 @@ class RelabelMaker(Maker):
         ebsdsg_flows.structures.StructureError
             If the structure cannot be used and belongs to no campaign.
         """
-        from ebsdsg_flows.advance import advance, skip_structure
+        from ebsdsg_flows.advance import settle
         from ebsdsg_flows.session import open_stores
         from ebsdsg_flows.structures import StructureError, structure_document
 
@@ -69,8 +69,7 @@ class RelabelMaker(Maker):
         except StructureError as error:
             if campaign is None:
                 raise
-            skip_structure(stores, campaign, material_id, str(error))
-            advance(stores, campaign)
+            settle(stores, campaign, material_id, skipped=str(error))
             return Response(output={"skipped": str(error)}, stop_children=True)
         stores.save(document)
         return document.model_dump(mode="json")

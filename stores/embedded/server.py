@@ -68,7 +68,7 @@ def serve(root: Path, tcp: int | None = None, idle_timeout: float | None = None)
             for path in (places.state, *places.links, places.socket):
                 path.unlink(missing_ok=True)
             if places.socket.parent != places.directory:
-                with contextlib.suppress(OSError):  # somebody else put something there; then it stays
+                with contextlib.suppress(OSError):  # not empty: somebody else uses it
                     places.socket.parent.rmdir()
         os.close(held)
 

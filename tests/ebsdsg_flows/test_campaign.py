@@ -70,11 +70,11 @@ def test_the_demonstration_comes_with_the_package() -> None:
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, text: str, says: str) -> None:
-    with pytest.raises(CampaignError, match="campaign.yaml") as error:
+    with pytest.raises(CampaignError, match=r"campaign\.yaml") as error:
         load_campaign(written(tmp_path, text))
     assert says in str(error.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CampaignError, match="no campaign file at .*nothing.yaml"):
+    with pytest.raises(CampaignError, match=r"no campaign file at .*nothing\.yaml"):
         load_campaign(tmp_path / "nothing.yaml")
