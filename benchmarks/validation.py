@@ -315,6 +315,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, help="random grid nodes per crystal; default all")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "docs/validation")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)  # small matrices: a second thread costs more than it gives
     shared = Path(os.environ.get("EBSDSG_SHARED", REPOSITORY.parent / "shared"))
     if not (shared / "reference").is_dir():
         raise SystemExit(f"no reference data in {shared}; set EBSDSG_SHARED to their folder")
