@@ -180,6 +180,8 @@ def simulated_patterns(recipe: DatasetRecipe, *, device: str = "cpu", batch: int
             read_master_pattern(source.path),
             detector,
             energy_weights=recipe.energy_weights,
+            background=recipe.background,
+            solid_angle=recipe.solid_angle,
             device=device,
         )
         parts = []

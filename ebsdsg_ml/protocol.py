@@ -118,6 +118,9 @@ class TrainingConfig:
                     f"{name} = {getattr(self, name)!r}: must be one of {allowed}"
                 )
 
+        for name in ("flips", "channels_last"):  # 1 and True are one setting
+            object.__setattr__(self, name, bool(getattr(self, name)))
+
     def _check_whole(self, name: str, low: int) -> None:
         value = getattr(self, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < low:

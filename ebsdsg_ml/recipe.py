@@ -42,7 +42,10 @@ class DatasetRecipe:
     size : pixels along one side of the square patterns.
     detector : geometry as keyword arguments of :class:`ebsdsg_sim.detector.Detector` other than
         ``shape``; empty takes the paper's detector resampled to `size`.
-    energy_weights : how the energies are summed (see :class:`ebsdsg_sim.projection.Projector`).
+    energy_weights, background : how the energies are summed and whether the patterns carry the
+        background of the detector (see :class:`ebsdsg_sim.projection.Projector`).
+    solid_angle : ``"physical"``, or ``"emsoft"`` to have EMEBSD's one dark pixel at its misplaced
+        pattern centre in every pattern.
     n_folds : number of phase-disjoint folds.
     seed : chooses folds and orientations.
     exclude : phase ids left out.
@@ -59,6 +62,8 @@ class DatasetRecipe:
     size: int = 229
     detector: Mapping[str, Any] = field(default_factory=dict)
     energy_weights: Literal["exact", "mean", "none"] = "mean"
+    background: bool = True
+    solid_angle: Literal["physical", "emsoft"] = "physical"
     n_folds: int = 5
     seed: int = 0
     exclude: tuple[str, ...] = ()
@@ -77,10 +82,14 @@ class DatasetRecipe:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise RecipeError(f"{name} = {value!r}: must be an integer of at least {low}")
-        if self.energy_weights not in ("exact", "mean", "none"):
-            raise RecipeError(
-                f"energy_weights = {self.energy_weights!r}: must be 'exact', 'mean' or 'none'"
-            )
+        for name, allowed in (
+            ("energy_weights", ("exact", "mean", "none")),
+            ("background", (True, False)),
+            ("solid_angle", ("physical", "emsoft")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise RecipeError(f"{name} = {getattr(self, name)!r}: must be one of {allowed}")
+        object.__setattr__(self, "background", bool(self.background))  # 1 and True are one recipe
         if not isinstance(self.detector, Mapping) or "shape" in self.detector:
             raise RecipeError("detector: must be a mapping without 'shape' (size fixes it)")
         object.__setattr__(self, "detector", dict(sorted(self.detector.items())))

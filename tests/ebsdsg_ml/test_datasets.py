@@ -210,7 +210,10 @@ def test_patterns_are_those_of_the_projection(shared: Path, tmp_path: Path) -> N
     with open_dataset(tmp_path / "real.h5", verify=True) as data:
         nickel = [i for i in range(len(data)) if data.phases[data.phase[i]]["id"] == "Ni"]
         projector = Projector(
-            read_master_pattern(real[0].path), recipe_detector(small), energy_weights="mean"
+            read_master_pattern(real[0].path),
+            recipe_detector(small),
+            energy_weights="mean",
+            solid_angle="physical",
         )
         expected = to_uint8(projector.patterns(data.quaternions[nickel])).numpy()
         assert np.abs(data.patterns[nickel].astype(int) - expected).max() <= 1

@@ -35,6 +35,8 @@ def test_round_trip_and_one_spelling() -> None:
         ({"patterns_per_class": 0}, "patterns_per_class"),
         ({"seed": -1}, "seed = -1"),
         ({"energy_weights": "all"}, "energy_weights"),
+        ({"solid_angle": "flat"}, "solid_angle"),
+        ({"background": "no"}, "background"),
         ({"detector": {"shape": [3, 3]}}, "without 'shape'"),
         ({"exclude": "Ni"}, "list of phase ids"),
     ],
