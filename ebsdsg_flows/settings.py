@@ -75,6 +75,28 @@ class Settings(BaseSettings):
     heartbeat: float = Field(
         10.0, gt=0, description="Seconds between the signs of life of a running simulation."
     )
+    emsoft_path: Path | None = Field(
+        None,
+        description="EMsoft's installation folder (`opencl/`, `resources/`); default: the "
+        "variable EMSOFTPATHNAME or EMsoft's own configuration file.",
+    )
+    emsoft_bin: Path | None = Field(
+        None, description="Folder of EMsoft's programs; default: `bin` of its folder, then PATH."
+    )
+    emsoft_platform: int = Field(1, ge=1, description="OpenCL platform of EMMCOpenCL, from 1.")
+    emsoft_device: int = Field(1, ge=1, description="GPU of that platform, from 1.")
+    emsoft_threads: int | None = Field(
+        None, ge=1, description="Threads of EMEBSDmaster; default: the queue's, then `threads`."
+    )
+    emsoft_walltime: float = Field(
+        12.0, gt=0, description="Hours that one stage of an EMsoft simulation may take."
+    )
+    emsoft_stall: float = Field(
+        1800.0, gt=0, description="Seconds without processor time after which a program has hung."
+    )
+    emsoft_grace: float = Field(
+        20.0, gt=0, description="Seconds between SIGTERM and SIGKILL for a program that must end."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "WARNING", description="Level of messages on the screen."
     )

@@ -57,6 +57,10 @@ def _ignore_stage(stage: str, program: str) -> None:
     """What happens with stages when nobody listens."""
 
 
+def _ignore_time(seconds: float) -> None:
+    """What happens with the time left when nobody listens."""
+
+
 def _ignore_failure(failure: EngineFailure) -> None:
     """What happens with an early failure when nobody listens."""
 
@@ -70,12 +74,14 @@ class Control:
     stage : called with the name of a stage and of its program when the stage begins.
     ending : called with the failure of an attempt that is about to be ended from outside, before
         its program is stopped, so that the record survives whatever comes next.
+    time_left : called with the estimated time [s] until the present stage ends.
     walltime : time limit of one stage [s]; ``None`` leaves it to the engine's settings.
     threads : threads of this attempt; ``None`` leaves them to the settings.
     """
 
     stage: Callable[[str, str], None] = field(default=_ignore_stage)
     ending: Callable[[EngineFailure], None] = field(default=_ignore_failure)
+    time_left: Callable[[float], None] = field(default=_ignore_time)
     walltime: float | None = None
     threads: int | None = None
 
@@ -112,6 +118,16 @@ class Engine(ABC):
     def physics_version(self) -> str:
         """``version`` with whatever options change the numbers."""
         return self.version
+
+    def check(self, parameters: SimulationParameters) -> None:
+        """Refuse parameters that this engine does not have.
+
+        Raises
+        ------
+        ValueError
+            If a parameter asks for what the engine cannot do.
+        """
+        del parameters  # an engine that has all of them refuses none
 
     @abstractmethod
     def simulate(

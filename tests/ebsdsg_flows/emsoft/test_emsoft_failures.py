@@ -1,0 +1,139 @@
+"""Each recorded failing run is called by its name, and each number has one meaning."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ebsdsg_flows.engines.base import EngineFailure
+from ebsdsg_flows.engines.emsoft.failures import KINDS, Rule, kind_of, recognise
+from ebsdsg_flows.engines.emsoft.outcome import SUCCESS, judge
+from ebsdsg_flows.engines.emsoft.supervise import Ended
+
+RECORDED = {
+    "EMMCOpenCL, nml file missing": 130,
+    "EMMCOpenCL, file not ending in .nml (treated as JSON)": 131,
+    "EMMCOpenCL, no GPU in the OpenCL platform (pocl CPU only)": 111,
+    "EMMCOpenCL, no OpenCL platform at all": 110,
+    "EMMCOpenCL, platid too large": 110,
+    "EMMCOpenCL, xtal file missing": 131,
+    "EMMCOpenCL, unknown namelist variable": 130,
+    "EMMCOpenCL, xtalname undefined": 130,
+    "EMMCOpenCL, unknown mode": 130,
+    "EMMCOpenCL, not enough seeds": 112,
+    "EMMCOpenCL, RandomSeeds.data missing": 101,
+    "EMMCOpenCL, output folder missing (the whole MC is computed first)": 143,
+    "EMEBSDmaster, nml missing": 130,
+    "EMEBSDmaster, MC HDF5 file missing": 131,
+    "EMEBSDmaster, energyfile undefined": 130,
+    "EMEBSDmaster, xtal file named in the MC file is missing": 131,
+    "EMEBSDmaster, energyfile is not HDF5": 131,
+    "EMEBSDmaster, energyfile is HDF5 without MC data": 131,
+    "EMEBSDmaster, restart=.TRUE. on an MC-only file": 143,
+    "EMEBSDmaster, finished file but different npx (array shape differs)": 143,
+    "EMEBSDmaster, restart=.TRUE. on a finished file": 132,
+    "EMEBSD, master file missing": 131,
+    "EMEBSD, MC-only file as masterfile": 131,
+    "EMEBSD, angle file missing": 142,
+    "EMEBSD, angle file shorter than its count": 142,
+    "EMEBSD, angle file without the eu/qu line": 160,
+    "EMEBSD, numsx=0": 130,
+    "EMEBSD, datafile undefined": 130,
+    "EMEBSD, output folder missing": 143,
+    "EMEBSD, xtal folder wrong (xtal file is read again here)": 131,
+}
+SILENT = {
+    "EMEBSD, bad bitdepth",
+    "EMEBSD, energymin above the MC range",
+    "EMEBSD, unfinished master (killed at 15 keV; zero-filled energies): no warning",
+    "EMEBSDmaster uniform=.TRUE.",
+    "EMEBSDmaster, same again on the finished file (overwrites)",
+}
+"""Nothing in the output is wrong: namelists are checked before, files afterwards."""
+
+
+def runs(shared: Path) -> dict[str, tuple[str, int, str]]:
+    """Title to program, exit code and output of the recorded runs."""
+    found = {}
+    for path in sorted((shared / "emsoft" / "failure_modes").glob("failure_modes_*.txt")):
+        for part in path.read_text(encoding="utf-8", errors="replace").split("######## ")[1:]:
+            title, command, status, *output = part.splitlines()
+            program = command.split()[1].rpartition("/")[2].removesuffix("_cpu")
+            code = re.match(r"EXIT CODE (-?\d+)", status)
+            assert code is not None, title
+            found[title] = (program, int(code[1]), "\n".join(output))
+    return found
+
+
+def ended(code: int, output: str, reason: str = "exited") -> Ended:
+    return Ended(reason, code, output, 1.0, 1.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("title", RECORDED)
+def test_a_recorded_failure_gets_its_number(title: str, shared: Path) -> None:
+    program, code, output = runs(shared)[title]
+    with pytest.raises(EngineFailure) as caught:
+        judge(program, ended(code, output))
+    assert caught.value.code == RECORDED[title], caught.value
+    assert caught.value.exit_code == code
+    assert caught.value.next_action
+
+
+def test_recorded_good_runs_are_good_and_none_is_left_out(shared: Path) -> None:
+    for title, (program, code, output) in runs(shared).items():
+        if title in RECORDED or " -t" in title or " -h" in title:
+            continue
+        if "CL_INVALID_VALUE" in output:
+            with pytest.raises(EngineFailure) as caught:
+                judge(program, ended(code, output))
+            assert caught.value.code == 113
+            continue
+        good = ("tiny successful", "good run", "uninterrupted", "after kill9", "after term")
+        assert title in SILENT or any(word in title for word in good), title
+        judge(program, ended(code, output))
+
+
+def test_real_logs_of_good_runs_are_good(shared: Path) -> None:
+    for name in ("Si", "TiC", "NiAl"):
+        folder = shared / "reference" / "emsoft" / f"{name}.inputs"
+        for program in ("EMEBSDmaster", "EMMCOpenCL"):
+            text = (folder / f"{program}.log").read_text(encoding="utf-8", errors="replace")
+            judge(program, ended(0, text))
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "number"),
+    [
+        (0, "nothing", 160),
+        (-11, "", 145),
+        (-6, "Program received signal SIGABRT", 145),
+        (-9, "", 146),
+        (-15, "", 146),
+        (2, "Fortran runtime error: Allocation would exceed memory limit", 141),
+        (0, "clEnqueueNDRangeKernel: Error: CL_OUT_OF_RESOURCES", 141),
+        (2, "Fortran runtime error: No space left on device", 140),
+        (0, "========Program Aborted========", 120),
+        (61, "STOP 99901", 101),
+        (0, "clBuildProgram: Error: CL_BUILD_PROGRAM_FAILURE", 113),
+        (0, " ----> Fatal error in routine X: y\nFinal data stored in file", 144),
+        (-11, "   returned by routine readDatasetStringArray:Source", 143),
+    ],
+)
+def test_other_ends_get_theirs(code: int, output: str, number: int) -> None:
+    with pytest.raises(EngineFailure) as caught:
+        judge("EMEBSDmaster", ended(code, output))
+    assert caught.value.code == number
+
+
+def test_a_number_has_one_meaning_and_is_documented() -> None:
+    assert len({kind.code for kind in KINDS}) == len({kind.name for kind in KINDS}) == len(KINDS)
+    assert all(kind.rule in Rule and kind.text for kind in KINDS)
+    page = (Path(__file__).parents[3] / "docs" / "explanation" / "failure_codes.md").read_text()
+    for kind in KINDS:
+        assert re.search(rf"^\| {kind.code} \| {re.escape(kind.name)} \|", page, re.M), kind
+        assert str(kind.rule).split(";")[0].split(":")[0] in page
+    assert kind_of(150).state == "timed_out"
+    assert set(SUCCESS) == {"EMMCOpenCL", "EMMC", "EMEBSDmaster", "EMEBSD"}
+    assert recognise("all is well") is None
