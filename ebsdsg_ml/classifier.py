@@ -60,7 +60,7 @@ class EpochBatches:
 
 
 def collate(items: list[tuple[Tensor, int, int]]) -> Batch:
-    """Join the items of a :class:`ebsdsg_ml.dataset_file.PatternDataset` to a batch."""
+    """Join the items of a :class:`ebsdsg_ml.pattern_dataset.PatternDataset` to a batch."""
     patterns, labels, rows = zip(*items, strict=True)
     return torch.stack(patterns), torch.tensor(labels), torch.tensor(rows)
 

@@ -8,55 +8,32 @@ when it is complete, has been read back, and its folds share no phase.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
 
 from ebsdsg_ml import dataset_file
 from ebsdsg_ml.dataset_file import CODE_VERSION, DatasetError, open_dataset
+from ebsdsg_ml.pattern_source import (
+    PatternSource,
+    Project,
+    file_sha256,
+    pattern_orientations,
+    recipe_detector,
+    simulated_patterns,
+)
 from ebsdsg_ml.recipe import DatasetRecipe, patterns_per_phase
 from ebsdsg_ml.splits import FoldMember, LeakReport, leak_report, phase_folds
 
-if TYPE_CHECKING:
-    from ebsdsg_sim.detector import Detector
-
 Progress = Callable[[int, int, str], None]
 """Called with the number of things done, their total, and what was done last."""
-
-
-@dataclass(frozen=True)
-class PatternSource:
-    """One phase and the master pattern that its patterns come from.
-
-    Parameters
-    ----------
-    phase : identifier, unique in a data set.
-    formula : reduced chemical formula.
-    labels : space-group number by kind of label, ``{"true": 221, "relabelled": 225}``; a kind may
-        be missing (or None) when the phase has no such label.
-    path : master-pattern file.
-    sha256 : digest of that file; checked before the file is used.
-    prototype : structure prototype, or None when not known.
-    """
-
-    phase: str
-    formula: str
-    labels: Mapping[str, int | None]
-    path: Path
-    sha256: str
-    prototype: str | None = None
-
-
-Project = Callable[[PatternSource, np.ndarray], np.ndarray]
-"""(source, (n, 4) unit quaternions) -> (n, size, size) uint8 patterns."""
 
 
 @dataclass(frozen=True)
@@ -108,89 +85,6 @@ class DatasetReport:
             "leak_report": self.leak_report.to_dict(),
             "seconds": self.seconds,
         }
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 digest of a file, hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def pattern_orientations(seed: int, phase: str, numbers: Sequence[int]) -> np.ndarray:
-    """Orientations of a phase's patterns, each from (seed, phase, number) alone.
-
-    Parameters
-    ----------
-    seed : the recipe's seed.
-    phase : phase id.
-    numbers : which patterns of the phase, from 0.
-
-    Returns
-    -------
-    (n, 4) unit quaternions (w, x, y, z), uniform on SO(3); conventions of
-    :mod:`ebsdsg_sim.orientation`.
-    """
-    from ebsdsg_sim.orientation import random_rotations
-
-    rows = []
-    for number in numbers:
-        digest = hashlib.sha256(f"{seed}\x1f{phase}\x1f{number}".encode()).digest()
-        rows.append(np.asarray(random_rotations(1, int.from_bytes(digest[:7], "big")))[0])
-    return np.asarray(rows, dtype=np.float64).reshape(-1, 4)
-
-
-def recipe_detector(recipe: DatasetRecipe) -> Detector:
-    """The detector a recipe asks for: the paper's at the recipe's size, or the one described.
-
-    Raises
-    ------
-    DatasetError
-        If the description does not fit the detector's parameters.
-    """
-    from ebsdsg_sim.detector import Detector
-
-    if not recipe.detector:
-        return Detector.paper(size=recipe.size)
-    try:
-        return Detector(shape=(recipe.size, recipe.size), **recipe.detector)
-    except (TypeError, ValueError) as error:
-        raise DatasetError(f"the recipe's detector is not usable: {error}") from error
-
-
-def simulated_patterns(recipe: DatasetRecipe, *, device: str = "cpu", batch: int = 64) -> Project:
-    """The projection that makes a data set's patterns from master patterns.
-
-    Parameters
-    ----------
-    recipe : fixes detector and energy weights.
-    device : torch device the projection runs on.
-    batch : patterns projected at once.
-
-    Returns
-    -------
-    A function (source, quaternions) -> uint8 patterns.
-    """
-    from ebsdsg_sim.hdf5 import read_master_pattern
-    from ebsdsg_sim.projection import Projector, to_uint8
-
-    detector = recipe_detector(recipe)
-
-    def project(source: PatternSource, quaternions: np.ndarray) -> np.ndarray:
-        projector = Projector(
-            read_master_pattern(source.path),
-            detector,
-            energy_weights=recipe.energy_weights,
-            background=recipe.background,
-            solid_angle=recipe.solid_angle,
-            device=device,
-        )
-        parts = []
-        for start in range(0, len(quaternions), batch):
-            patterns = to_uint8(projector.patterns(quaternions[start : start + batch]))
-            parts.append(np.asarray(patterns.cpu() if hasattr(patterns, "cpu") else patterns))
-        return np.concatenate(parts)
-
-    return project
 
 
 def select_phases(
@@ -363,6 +257,7 @@ __all__ = [
     "DatasetError",
     "DatasetReport",
     "PatternSource",
+    "Project",
     "build_dataset",
     "file_sha256",
     "open_dataset",

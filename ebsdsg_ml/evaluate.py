@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from ebsdsg_ml.dataset_file import PatternDataset
 from ebsdsg_ml.datasets import Progress
 from ebsdsg_ml.metrics import (
     Accuracy,
@@ -22,6 +21,7 @@ from ebsdsg_ml.metrics import (
     overall_accuracy,
     phase_accuracies,
 )
+from ebsdsg_ml.pattern_dataset import PatternDataset
 from ebsdsg_ml.pattern_model import PatternModel
 
 

@@ -84,7 +84,7 @@ def training_figure(
 
     Parameters
     ----------
-    histories : name of a run -> its rows (see :data:`ebsdsg_ml.training.OnEpoch`).
+    histories : name of a run -> its rows (see :data:`ebsdsg_ml.training_result.OnEpoch`).
     title : above the picture.
     """
     import plotly.graph_objects as go

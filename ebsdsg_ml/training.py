@@ -12,93 +12,20 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ebsdsg_ml.dataset_file import CODE_VERSION, PatternDataset, open_dataset
-from ebsdsg_ml.datasets import Progress, file_sha256
+from ebsdsg_ml.dataset_file import CODE_VERSION, open_dataset
+from ebsdsg_ml.datasets import Progress
+from ebsdsg_ml.pattern_dataset import PatternDataset
+from ebsdsg_ml.pattern_source import file_sha256
 from ebsdsg_ml.protocol import TrainingConfig, TrainingConfigError
+from ebsdsg_ml.training_result import OnEpoch, TrainingError, TrainingResult, finished_result
 
 if TYPE_CHECKING:
     from ebsdsg_ml.pattern_model import ModelCard
 
-OnEpoch = Callable[[dict[str, Any]], None]
-"""Called with the row of every finished epoch (``epoch``, ``step``, ``learning_rate``,
-``train_loss``, ``train_accuracy``, ``validation_loss``, ``validation_accuracy``, ``seconds``)."""
-
 PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
-
-
-class TrainingError(RuntimeError):
-    """A run cannot be started, resumed or read; the message says which folder and why."""
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a run gave.
-
-    Parameters
-    ----------
-    directory : folder of the run.
-    model_path, model_sha256 : the model file.
-    weights_sha256 : digest of the weights in it.
-    history : one row per epoch; see :data:`OnEpoch`.
-    best_epoch : epoch whose weights the model has: the first of highest validation accuracy, or the
-        last one when there was no validation.
-    validation_accuracy : of that epoch, or None.
-    confusion : its validation confusion matrix (rows: true), or None.
-    classes : space-group numbers in the order of the matrix.
-    validation_fold : fold left out of the training, or None for a final model.
-    dataset_sha256 : digest of the data set's content.
-    config : the settings.
-    precision, device, threads : what was computed with.
-    weights_origin : ``"none"`` or name and digest of the ImageNet weights.
-    n_training, n_validation : numbers of patterns.
-    seconds : wall time of all epochs.
-    code_version : version of this package.
-    """
-
-    directory: Path
-    model_path: Path
-    model_sha256: str
-    weights_sha256: str
-    history: list[dict[str, Any]]
-    best_epoch: int
-    validation_accuracy: float | None
-    confusion: list[list[int]] | None
-    classes: tuple[int, ...]
-    validation_fold: int | None
-    dataset_sha256: str
-    config: TrainingConfig
-    precision: str
-    device: str
-    threads: int
-    weights_origin: str
-    n_training: int
-    n_validation: int
-    seconds: float
-    code_version: str = CODE_VERSION
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, for a document."""
-        return {
-            **self.__dict__,
-            "directory": str(self.directory),
-            "model_path": str(self.model_path),
-            "classes": list(self.classes),
-            "config": self.config.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TrainingResult:
-        """Inverse of :meth:`to_dict`."""
-        plain = dict(values)
-        plain["directory"] = Path(plain["directory"])
-        plain["model_path"] = Path(plain["model_path"])
-        plain["classes"] = tuple(plain["classes"])
-        plain["config"] = TrainingConfig.from_dict(plain["config"])
-        return cls(**plain)
 
 
 def resolve_precision(name: str, device: str) -> str:
@@ -233,37 +160,6 @@ def train(
     return result
 
 
-def finished_result(directory: str | Path) -> TrainingResult | None:
-    """Result of a finished run, or None if the folder has none.
-
-    Parameters
-    ----------
-    directory : folder of the run; it may have been moved since.
-
-    Raises
-    ------
-    TrainingError
-        If the result is there but unreadable, or its model file is missing or changed.
-    """
-    directory = Path(directory)
-    path = directory / "result.json"
-    if not path.exists():
-        return None
-    try:
-        values = json.loads(path.read_text())
-        values["directory"] = directory
-        values["model_path"] = directory / Path(values["model_path"]).name
-        result = TrainingResult.from_dict(values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise TrainingError(f"{path} is not the result of a run: {error}") from error
-    if not result.model_path.is_file() or file_sha256(result.model_path) != result.model_sha256:
-        raise TrainingError(
-            f"{result.model_path} is missing or changed since the run ended; remove {path} and "
-            "train again"
-        )
-    return result
-
-
 def _card(
     config: TrainingConfig,
     training: PatternDataset,
@@ -348,3 +244,15 @@ def _threads(wanted: int | None) -> Iterator[int]:
         yield torch.get_num_threads()
     finally:
         torch.set_num_threads(before)
+
+
+__all__ = [
+    "OnEpoch",
+    "TrainingConfig",
+    "TrainingError",
+    "TrainingResult",
+    "finished_result",
+    "quiet",
+    "resolve_precision",
+    "train",
+]

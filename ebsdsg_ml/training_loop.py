@@ -19,12 +19,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from ebsdsg_ml.classifier import EpochBatches, PatternClassifier, collate
-from ebsdsg_ml.dataset_file import PatternDataset
 from ebsdsg_ml.datasets import Progress
 from ebsdsg_ml.models import build_model
+from ebsdsg_ml.pattern_dataset import PatternDataset
 from ebsdsg_ml.pattern_model import ModelCard, PatternModel, state_sha256, write_atomically
 from ebsdsg_ml.protocol import TrainingConfig
-from ebsdsg_ml.training import OnEpoch, TrainingError
+from ebsdsg_ml.training_result import OnEpoch, TrainingError
 from ebsdsg_ml.transforms import Preprocessing, check_flips, crop_size
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from ebsdsg_ml.dataset_file import DatasetError, PatternDataset, open_dataset
+from ebsdsg_ml.dataset_file import DatasetError, open_dataset
 from ebsdsg_ml.datasets import (
     PatternSource,
     build_dataset,
@@ -19,6 +19,7 @@ from ebsdsg_ml.datasets import (
     pattern_orientations,
     recipe_detector,
 )
+from ebsdsg_ml.pattern_dataset import PatternDataset
 from ebsdsg_ml.recipe import DatasetRecipe
 from ebsdsg_ml.splits import LeakError, SplitError
 

@@ -56,7 +56,7 @@ def test_depth_and_colour_do_not_matter(
 
 
 def test_an_image_of_a_training_pattern_is_that_pattern(tmp_path: Path, dataset: Path) -> None:
-    from ebsdsg_ml.dataset_file import PatternDataset
+    from ebsdsg_ml.pattern_dataset import PatternDataset
 
     pattern = PatternDataset(dataset).read([3])[0]
     Image.fromarray(pattern).save(tmp_path / "p.png")

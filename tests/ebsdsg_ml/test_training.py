@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from ebsdsg_ml.dataset_file import PatternDataset
 from ebsdsg_ml.evaluate import EvaluationError, evaluate, join
+from ebsdsg_ml.pattern_dataset import PatternDataset
 from ebsdsg_ml.pattern_model import ModelFileError, PatternModel, state_sha256
 from ebsdsg_ml.protocol import TrainingConfig, TrainingConfigError
 from ebsdsg_ml.training import TrainingError, TrainingResult, resolve_precision, train
