@@ -223,6 +223,7 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning\..*")
         warnings.filterwarnings("ignore", message=r".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=r".*deterministic implementation.*")
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         try:

@@ -224,6 +224,17 @@ def test_lightning_is_quiet(
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+def test_what_was_computed_with_is_recorded(dataset: Path, tmp_path: Path) -> None:
+    config = TrainingConfig(model="mobilenet_v3_small", epochs=1, precision="bfloat16", **FAST)
+    result = train(config, dataset, tmp_path / "run", validation_fold=1, device="cpu")
+    assert (result.precision, result.threads, result.device) == ("bfloat16", 1, "cpu")
+    card = PatternModel.load(result.model_path).card
+    assert card.training["precision"] == "bfloat16" and card.training["validation_fold"] == 1
+    assert card.classes == (221, 225, 229) and card.preprocessing.size == 32
+    assert all(p.split("-")[0] in ("p221", "p225", "p229") for p in card.training["phases"])
+    assert TrainingResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
+
+
 def test_a_diverging_run_says_so(dataset: Path, tmp_path: Path) -> None:
     config = TrainingConfig(model="mobilenet_v3_small", learning_rate=1e30, batch_size=16)
     with pytest.raises(TrainingError, match="lower the learning rate"):
