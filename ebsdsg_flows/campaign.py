@@ -7,11 +7,12 @@ is stored, so that a spelling mistake costs a second and not a night on a cluste
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 if TYPE_CHECKING:
+    from ebsdsg_flows.engines import Engine
     from ebsdsg_sim.parameters import SimulationParameters
 
 
@@ -55,12 +56,16 @@ class SimulationPlan(_Section):
 
     Parameters
     ----------
-    engine : name of the engine; ``builtin`` needs nothing beside this package.
+    engine : name of the engine: ``builtin`` needs nothing beside this package, ``emsoft`` an
+        installation of EMsoft on the workers.
+    engine_options : fields of the engine's class, such as
+        :class:`ebsdsg_flows.engines.emsoft.EMsoftEngine`.
     debye_waller : Debye-Waller factor of every atom [nm^2].
     parameters : fields of :class:`ebsdsg_sim.parameters.SimulationParameters`.
     """
 
-    engine: Literal["builtin"] = "builtin"
+    engine: Literal["builtin", "emsoft"] = "builtin"
+    engine_options: dict[str, Any] = Field(default_factory=dict)
     debye_waller: float = Field(default=0.004, gt=0)
     parameters: dict[str, Any] = Field(default_factory=dict)
 
@@ -70,6 +75,17 @@ class SimulationPlan(_Section):
         from ebsdsg_sim.parameters import SimulationParameters
 
         return SimulationParameters.from_dict(value).to_dict()
+
+    @model_validator(mode="after")
+    def _engine_can_do_it(self) -> Self:
+        self.make_engine().check(self.simulation_parameters)
+        return self
+
+    def make_engine(self) -> Engine:
+        """The engine with its options."""
+        from ebsdsg_flows.engines import make_engine
+
+        return make_engine(self.engine, **self.engine_options)
 
     @property
     def simulation_parameters(self) -> SimulationParameters:

@@ -11,7 +11,8 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ebsdsg_flows.engines.base import Engine, EngineResult
+from ebsdsg_flows.engines.base import Control, Engine, EngineFailure, EngineResult
+from ebsdsg_flows.leaving import in_a_queue, leave
 from ebsdsg_flows.settings import get_settings
 from stores.documents import (
     EngineReference,
@@ -34,7 +35,21 @@ ENGINE_FAILED = 10
 
 
 class SimulationFailed(RuntimeError):
-    """A simulation ended badly; its run's document says where and why."""
+    """A simulation ended badly; its run's document says where and why.
+
+    Parameters
+    ----------
+    message : what happened.
+    key : of the simulation.
+    """
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+
+    def to_dict(self) -> dict[str, str]:
+        """What FireWorks keeps of it; by the key the firework is found again for a rerun."""
+        return {"simulation": self.key}
 
 
 def simulation_of(
@@ -64,7 +79,7 @@ def simulation_of(
         formula=structure["formula"],
         crystal=crystal,
         parameters=parameters.to_dict(),
-        engine=EngineReference(name=engine.name, physics_version=engine.version),
+        engine=EngineReference(name=engine.name, physics_version=engine.physics_version),
         space_group=structure["space_group"]["number"],
         relabelled=structure["relabel"]["number"],
         n_energies=len(parameters.energies),
@@ -104,7 +119,7 @@ def run_simulation(
             if refused.actual is State.COMPLETED:
                 continue
             if refused.actual is not State.RUNNING:
-                raise SimulationFailed(str(refused)) from None
+                raise SimulationFailed(str(refused), key) from None
             # somebody else computes the very same thing: wait for it, or for its death
             time.sleep(get_settings().heartbeat)
             continue
@@ -114,6 +129,7 @@ def run_simulation(
 def _claim(stores: Stores, key: str, engine: Engine, parameters: SimulationParameters) -> Run:
     """Claim a simulation; one whose firework was sent again after a bad end gets a new attempt."""
     settings = get_settings()
+    threads, gpu = engine.resources()
     simulation = stores.get(SimulationDocument, key)
     if simulation is not None and simulation.state in ENDED_BADLY:
         retry(stores, key, reason="its firework was run again")
@@ -123,8 +139,8 @@ def _claim(stores: Stores, key: str, engine: Engine, parameters: SimulationParam
         stage="master pattern",
         program=f"ebsdsg {engine.name}",
         n_energies=len(parameters.energies),
-        threads=settings.threads,
-        gpu=settings.device if settings.device != "cpu" else None,
+        threads=threads,
+        gpu=gpu,
         heartbeat=timedelta(seconds=settings.heartbeat),
     )
 
@@ -139,26 +155,64 @@ def _compute(
 
     def progress(stage: str, done: int, total: int) -> None:
         if run.taken_away.is_set():
-            raise SimulationFailed(f"simulation {key[:10]} was given to another worker")
+            raise SimulationFailed(f"simulation {key[:10]} was given to another worker", key)
         run.note(
             energies_done=done if stage == "energies" else None,
             message=f"{stage} {done / max(1, total):.0%}",
         )
 
+    ended: list[EngineFailure] = []
+
+    def end_badly(failure: EngineFailure) -> None:
+        """Record a failure, once: an attempt ended from outside is recorded before it ends."""
+        if not ended and not run.taken_away.is_set():
+            _record_failure(run, failure)
+            ended.append(failure)
+
+    this_attempt = simulation.attempts[-1]
+    control = Control(
+        stage=run.begin_stage,
+        ending=end_badly,
+        time_left=lambda seconds: run.note(seconds_left=seconds),
+        walltime=this_attempt.walltime,
+        threads=this_attempt.threads,
+    )
     with run:
         try:
-            result = engine.simulate(simulation.crystal, parameters, root / relative, progress)
+            result = engine.simulate(
+                simulation.crystal, parameters, root / relative, progress, control
+            )
+        except EngineFailure as failure:
+            end_badly(failure)
+            if ended and ended[0] is not failure and not in_a_queue():
+                leave()  # `ebsdsg run` was stopped; called again, it goes on from here
+            message = f"{simulation.formula} ({key[:10]}), failure {failure.code}: {failure}"
+            raise SimulationFailed(message, key) from failure
         except (RuntimeError, ValueError) as error:
             if not run.taken_away.is_set():
-                failure = Failure(code=ENGINE_FAILED, name="engine failed", message=str(error))
-                run.finish(State.FAILED, failure=failure, next_action="look into it, then rerun")
-            raise SimulationFailed(f"{simulation.formula} ({key[:10]}): {error}") from error
+                unknown = Failure(code=ENGINE_FAILED, name="engine failed", message=str(error))
+                run.finish(State.FAILED, failure=unknown, next_action="look into it, then rerun")
+            raise SimulationFailed(f"{simulation.formula} ({key[:10]}): {error}", key) from error
         pattern = _pattern_document(simulation, run, result, relative, parameters)
         # the pattern's document first: if the worker dies in between, the simulation is not
         # completed yet, and the next worker finds the finished file and only has to end it
         stores.save(pattern)
         run.finish(State.COMPLETED, files=[pattern.file], energies_done=len(parameters.energies))
     return pattern
+
+
+def _record_failure(run: Run, failure: EngineFailure) -> None:
+    run.finish(
+        failure.state,
+        failure=Failure(
+            code=failure.code,
+            name=failure.name,
+            message=failure.message,
+            log_tail=failure.log_tail,
+        ),
+        exit_code=failure.exit_code,
+        next_action=failure.next_action,
+    )
 
 
 def _pattern_document(

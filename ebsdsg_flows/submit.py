@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ebsdsg_flows.engines import make_engine
 from stores.documents import CampaignDocument, SimulationDocument, StructureDocument
 from stores.identity import content_hash
 from stores.states import FINISHED
@@ -53,14 +52,14 @@ class Plan:
 
 def member_hash(item: SourceItem, campaign: Campaign) -> str:
     """Identity of one member of a campaign."""
-    engine = make_engine(campaign.simulation.engine)
+    engine = campaign.simulation.make_engine()
     return content_hash(
         {
             "structure": item.structure.as_dict(),
             "symprec": campaign.structures.symprec,
             "debye_waller": campaign.simulation.debye_waller,
             "parameters": campaign.simulation.parameters,
-            "engine": [engine.name, engine.version],
+            "engine": [engine.name, engine.physics_version],
         }
     )
 
@@ -112,7 +111,7 @@ def submit(campaign: Campaign, stores: Stores) -> Plan:
     maker = SimulationFlowMaker(
         relabel_maker=RelabelMaker(symprec=campaign.structures.symprec),
         master_pattern_maker=MasterPatternMaker(
-            engine=make_engine(campaign.simulation.engine),
+            engine=campaign.simulation.make_engine(),
             parameters=campaign.simulation.simulation_parameters,
             debye_waller=campaign.simulation.debye_waller,
         ),
@@ -178,7 +177,7 @@ def _ended_simulation(item: SourceItem, campaign: Campaign, stores: Stores) -> s
     key = simulation_of(
         structure.model_dump(mode="json"),
         campaign.simulation.simulation_parameters,
-        make_engine(campaign.simulation.engine),
+        campaign.simulation.make_engine(),
         campaign.simulation.debye_waller,
     ).key
     simulation = stores.get(SimulationDocument, key)

@@ -68,8 +68,22 @@ def settle(
     return True
 
 
-def retry(stores: Stores, simulation: str, *, reason: str = "") -> int:
+def retry(
+    stores: Stores,
+    simulation: str,
+    *,
+    reason: str = "",
+    walltime: float | None = None,
+    threads: int | None = None,
+) -> int:
     """Send a simulation that ended badly again: a new attempt is appended and it is ``waiting``.
+
+    Parameters
+    ----------
+    stores : open stores.
+    simulation : its key.
+    reason : why, for the record.
+    walltime, threads : what the new attempt gets instead of the settings' values [s].
 
     Returns
     -------
@@ -82,6 +96,7 @@ def retry(stores: Stores, simulation: str, *, reason: str = "") -> int:
     """
     found = simulation_values(stores, simulation)
     number = len(found["attempts"]) + 1
+    attempt = Attempt(number=number, reason=reason, walltime=walltime, threads=threads)
     transition(
         stores.simulations,
         simulation,
@@ -89,7 +104,7 @@ def retry(stores: Stores, simulation: str, *, reason: str = "") -> int:
         State.WAITING,
         where={f"attempts.{number - 1}": {"$exists": False}},
         fields={"next_action": ""},
-        push={"attempts": Attempt(number=number, reason=reason).model_dump(mode="json")},
+        push={"attempts": attempt.model_dump(mode="json")},
     )
     return number
 

@@ -110,13 +110,31 @@ class Run:
             )
         return result.matched_count == 1
 
-    def note(self, energies_done: int | None = None, message: str | None = None) -> None:
+    def note(
+        self,
+        energies_done: int | None = None,
+        message: str | None = None,
+        seconds_left: float | None = None,
+    ) -> None:
         """Remember progress for the next heartbeat; cheap, for inner loops."""
         with self._lock:
             if energies_done is not None:
                 self._progress["energies_done"] = int(energies_done)
             if message is not None:
                 self._progress["message"] = message
+            if seconds_left is not None:
+                self._progress["seconds_left"] = float(seconds_left)
+
+    def begin_stage(self, stage: str, program: str) -> None:
+        """Say which stage begins, and which program does it."""
+        with self._lock:
+            self._progress |= {"stage": stage, "program": program, "seconds_left": None}
+        self.heartbeat()
+        if self.document.simulation is not None:
+            self._stores.simulations.update_one(
+                {"key": self.document.simulation, "claim.run": self.key},
+                {"$set": {"stage": stage}},
+            )
 
     def finish(
         self,
@@ -165,6 +183,7 @@ class Run:
             state,
             fields={
                 **progress,
+                "seconds_left": None,
                 "finished": time,
                 "heartbeat": time,
                 "failure": None if failure is None else failure.model_dump(mode="json"),

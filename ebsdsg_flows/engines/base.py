@@ -129,6 +129,13 @@ class Engine(ABC):
         """
         del parameters  # an engine that has all of them refuses none
 
+    def resources(self) -> tuple[int, str | None]:
+        """Threads and accelerator of one simulation on this machine, for the record."""
+        from ebsdsg_flows.settings import get_settings
+
+        settings = get_settings()
+        return settings.threads, settings.device if settings.device != "cpu" else None
+
     @abstractmethod
     def simulate(
         self,

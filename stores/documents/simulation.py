@@ -111,6 +111,8 @@ class Attempt(Part):
     run : key of the run's document, once it began.
     energies_done : energies finished when it ended.
     failure_code : number of the failure, if it failed.
+    walltime, threads : what this try is given instead of the settings' values: time of one stage
+        [s], and threads.
     """
 
     number: int = Field(ge=1)
@@ -122,6 +124,8 @@ class Attempt(Part):
     energies_done: int | None = Field(default=None, ge=0)
     failure_code: int | None = None
     reason: str = ""
+    walltime: float | None = Field(default=None, gt=0)
+    threads: int | None = Field(default=None, ge=1)
 
 
 class SimulationDocument(Document):
@@ -212,6 +216,7 @@ class RunDocument(Document):
     queue_id : job id of the queueing system.
     heartbeat : last sign of life.
     energies_done, n_energies : progress.
+    seconds_left : estimate for the present stage, while it runs.
     files : what it wrote, once checked.
     cpu_seconds, wall_seconds : what it took.
     """
@@ -233,6 +238,7 @@ class RunDocument(Document):
     energies_done: int = Field(default=0, ge=0)
     n_energies: int | None = Field(default=None, ge=1)
     message: str = ""
+    seconds_left: float | None = Field(default=None, ge=0)
     threads: int | None = Field(default=None, ge=1)
     gpu: str | None = None
     exit_code: int | None = None

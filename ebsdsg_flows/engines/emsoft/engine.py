@@ -92,6 +92,14 @@ class EMsoftEngine(Engine):
                     f"{name} = {getattr(parameters, name)!r}: EMsoft has only 'emsoft'"
                 )
 
+    def resources(self) -> tuple[int, str | None]:
+        """See :meth:`ebsdsg_flows.engines.base.Engine.resources`."""
+        from ebsdsg_flows.settings import get_settings
+
+        settings = get_settings()
+        gpu = f"OpenCL {settings.emsoft_platform}/{settings.emsoft_device}"
+        return threads_of(settings), gpu if self.monte_carlo == "opencl" else None
+
     def simulate(
         self,
         crystal: dict[str, Any],
@@ -169,24 +177,40 @@ class _Attempt:
     def compute(self, path: Path) -> EngineResult:
         """All stages; the finished file under its name."""
         from ebsdsg_flows.engines.emsoft.outcome import check_master
-        from ebsdsg_flows.engines.emsoft.progress import beams_in
 
+        if path.is_file():
+            # a worker that died here had only to say that it was finished
+            check_master(path, self.crystal, self.parameters)
+            return self._result(path)
         self.make_crystal_file()
         histograms = self.make_monte_carlo()
         master, resumed = self.make_master_pattern(histograms)
-        pattern = check_master(master, self.crystal, self.parameters)
-        sha256, size = _install(master, path)
+        check_master(master, self.crystal, self.parameters)
+        _install(master, path)
+        result = self._result(path, **resumed)
+        self._clean_up()
+        return result
+
+    def _result(self, path: Path, **resumed: Any) -> EngineResult:
+        """What is said of a finished file."""
+        import hashlib
+
+        from ebsdsg_flows.engines.emsoft.progress import beams_in
+        from ebsdsg_sim.hdf5 import read_master_pattern
+
+        pattern = read_master_pattern(path)
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         logs = "\n".join(
             log.read_text(encoding="utf-8", errors="replace")
             for log in sorted(self.folder.glob("*/EMEBSDmaster.log"))
         )
         beams = beams_in(logs)
         strong = [beams.get(round(float(e), 2)) for e in pattern.energies]
-        self._clean_up()
         return EngineResult(
             path,
             sha256,
-            size,
+            path.stat().st_size,
             {
                 "engine": "EMsoft",
                 "engine_version": str(pattern.provenance.get("version", "")),
@@ -394,19 +418,14 @@ class _Stage:
         self._attempt.stages[self._stage] = seconds
 
 
-def _install(made: Path, path: Path) -> tuple[str, int]:
-    """Give a checked file its final name; sha256 and size in bytes."""
-    import hashlib
-
+def _install(made: Path, path: Path) -> None:
+    """Give a checked file its final name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
     try:
         shutil.copyfile(made, temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size = temporary.stat().st_size
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return digest, size

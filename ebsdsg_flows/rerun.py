@@ -1,0 +1,163 @@
+"""Sending simulations that ended badly again, with more time or fewer threads.
+
+Two steps, each of which can be repeated: the simulations get a new attempt, then the fireworks that
+failed with them become ready.  A crash in between is mended by calling it again.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stores.janitor import retry
+from stores.states import ENDED_BADLY, State, StateError
+
+if TYPE_CHECKING:
+    from fireworks import LaunchPad
+
+    from stores.collections import Stores
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class RerunError(ValueError):
+    """A rerun was asked for in a way that makes no sense."""
+
+
+@dataclass(frozen=True)
+class RerunSummary:
+    """What was sent again.
+
+    Parameters
+    ----------
+    simulations : keys of the simulations with a new attempt.
+    given_up : formula and reason of those that would fail again in the same way.
+    fireworks : number of fireworks that are ready again.
+    """
+
+    simulations: tuple[str, ...]
+    given_up: tuple[tuple[str, str], ...]
+    fireworks: int
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.simulations)} simulations sent again, {self.fireworks} jobs ready"]
+        lines += [f"  not {formula}: {reason}" for formula, reason in self.given_up]
+        return "\n".join(lines)
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a duration such as ``24h``, ``90m``, ``1.5d`` or ``01:30:00``.
+
+    Raises
+    ------
+    RerunError
+        If it is none.
+    """
+    if found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd])\s*", text):
+        seconds = float(found[1]) * SECONDS[found[2]]
+    elif found := re.fullmatch(r"\s*(\d+):([0-5]\d):([0-5]\d)\s*", text):
+        seconds = float(int(found[1]) * 3600 + int(found[2]) * 60 + int(found[3]))
+    else:
+        raise RerunError(f"{text!r} is not a duration; write for example 24h, 90m or 01:30:00")
+    if seconds <= 0:
+        raise RerunError(f"{text!r} is no time at all")
+    return seconds
+
+
+def rerun(
+    stores: Stores,
+    launchpad: LaunchPad,
+    *,
+    states: tuple[str, ...] = (),
+    code: int | None = None,
+    material_id: str | None = None,
+    walltime: float | None = None,
+    threads: int | None = None,
+    anyway: bool = False,
+) -> RerunSummary:
+    """Send simulations again.
+
+    Parameters
+    ----------
+    stores : open database.
+    launchpad : on the same database.
+    states : ``failed``, ``timed_out``, ``lost``; empty means all three.
+    code : only those whose last attempt ended with this failure.
+    material_id : only those of this structure.
+    walltime : time that one stage of the new attempt gets [s]; ``None`` leaves the settings'.
+    threads : threads of the new attempt; ``None`` leaves the settings'.
+    anyway : also those whose rule says that the same input fails again.
+
+    Returns
+    -------
+    What was sent again.
+
+    Raises
+    ------
+    RerunError
+        If a state is not one of a bad end.
+    """
+    wrong = [state for state in states if state not in ENDED_BADLY]
+    if wrong:
+        raise RerunError(f"{wrong[0]!r}: one can rerun {', '.join(sorted(ENDED_BADLY))}")
+    query: dict[str, Any] = {"state": {"$in": sorted(states or ENDED_BADLY)}}
+    if material_id is not None:
+        query["material_id"] = material_id
+    sent, given_up = [], []
+    for found in list(stores.simulations.find(query, {"_id": False})):
+        last = found["attempts"][-1]
+        if code is not None and last["failure_code"] != code:
+            continue
+        if found["next_action"].startswith("give up") and not anyway:
+            given_up.append((found["formula"], last["reason"]))
+            continue
+        try:
+            retry(
+                stores,
+                found["key"],
+                reason="sent again by a person",
+                walltime=walltime,
+                threads=threads,
+            )
+        except StateError:
+            continue  # somebody else sent it again at this moment
+        sent.append(found["key"])
+    return RerunSummary(tuple(sent), tuple(given_up), ready_again(stores, launchpad))
+
+
+def ready_again(stores: Stores, launchpad: LaunchPad) -> int:
+    """Make the failed fireworks ready whose simulations are waiting.
+
+    Returns
+    -------
+    Their number.
+    """
+    field = "action.stored_data._exception._details.simulation"
+    failed = {
+        entry["fw_id"]: entry["launches"][-1]
+        for entry in launchpad.fireworks.find(
+            {"state": "FIZZLED"}, {"fw_id": True, "launches": True}
+        )
+        if entry["launches"]
+    }
+    count = 0
+    for launch in list(
+        launchpad.launches.find(
+            {"launch_id": {"$in": sorted(failed.values())}}, {"fw_id": True, field: True}
+        )
+    ):
+        key = _value(launch, field)
+        if key is None:
+            continue
+        simulation = stores.simulations.find_one({"key": key}, {"state": True})
+        if simulation is not None and simulation["state"] == State.WAITING:
+            launchpad.rerun_fw(launch["fw_id"])
+            count += 1
+    return count
+
+
+def _value(document: Any, field: str) -> Any:
+    for part in field.split("."):
+        document = (document or {}).get(part)
+    return document
