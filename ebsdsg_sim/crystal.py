@@ -177,6 +177,14 @@ class Crystal:
         return space_group_operations(self.hall_number)
 
     @cached_property
+    def inversion_centre(self) -> np.ndarray | None:
+        """(3,) fractional position of an inversion centre, the origin if it is one; else None."""
+        for rotation, translation in zip(*self.symmetry, strict=True):
+            if (rotation == -np.eye(3)).all():
+                return (translation - np.rint(translation)) / 2
+        return None
+
+    @cached_property
     def point_group(self) -> np.ndarray:
         """(m, 3, 3) Cartesian matrices of the point group, acting on column vectors."""
         rotations = np.unique(self.symmetry[0], axis=0)

@@ -174,6 +174,7 @@ def energy_solver(
     *,
     device: torch.device | str = "cpu",
     dtype: str | None = None,
+    memory: int | None = None,
 ) -> tuple[BlochWaveSolver, EnergyStatistics]:
     """The solver of one energy bin, ready for any directions.
 
@@ -183,6 +184,7 @@ def energy_solver(
     energy_index : bin of ``monte_carlo.energies``
     device : where to compute
     dtype : "float32" or "float64"; ``parameters.precision`` where not given
+    memory : bytes that may be taken on the device; half of what is free where not given
 
     Returns
     -------
@@ -214,6 +216,7 @@ def energy_solver(
         bethe=parameters.bethe,
         device=device,
         precision=dtype or parameters.precision,
+        memory=memory,
     )
     statistics = EnergyStatistics(
         energy=energy,
@@ -237,6 +240,7 @@ def compute_energy(
     *,
     device: torch.device | str = "cpu",
     dtype: str | None = None,
+    memory: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, np.ndarray, EnergyStatistics]:
     """Both hemispheres of a master pattern at one energy.
@@ -247,6 +251,7 @@ def compute_energy(
     energy_index : bin of ``monte_carlo.energies``
     device : "cpu", "cuda", ...
     dtype : "float32" or "float64"; ``parameters.precision`` where not given
+    memory : bytes that may be taken on the device; half of what is free where not given
     progress : called with (directions done, directions in all)
 
     Returns
@@ -261,7 +266,13 @@ def compute_energy(
         If the Monte Carlo does not belong to the parameters, or the result is not finite.
     """
     solver, statistics = energy_solver(
-        crystal, parameters, monte_carlo, energy_index, device=device, dtype=dtype
+        crystal,
+        parameters,
+        monte_carlo,
+        energy_index,
+        device=device,
+        dtype=dtype,
+        memory=memory,
     )
     orbits = _grid_orbits(crystal, parameters.npx)
     values, solved = solver.intensities(orbits.directions, progress)

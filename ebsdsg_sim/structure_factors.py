@@ -12,7 +12,7 @@ Electron Microscopy* (2003), chapters 2 and 6.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -185,6 +185,11 @@ class FourierTable:
         parts = (self.elastic.imag, self.absorptive.imag)
         return all(float(np.abs(part).max()) < bound for part in parts)
 
+    def moved(self, origin: np.ndarray) -> FourierTable:
+        """The table with the origin of the cell at another point (3,), fractional."""
+        phases = _phases(np.asarray(origin, dtype=float)[None], self.limits, sign=1)
+        return replace(self, elastic=self.elastic * phases, absorptive=self.absorptive * phases)
+
     def at(self, hkl: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """U_g and U'_g of reflections (n, 3)."""
         index = tuple((np.asarray(hkl) + np.asarray(self.origin)).T)
@@ -204,6 +209,11 @@ class SiteWeights:
 
     limits: tuple[int, int, int]
     weights: np.ndarray
+
+    def moved(self, origin: np.ndarray) -> SiteWeights:
+        """The weights with the origin of the cell at another point (3,), fractional."""
+        phases = _phases(np.asarray(origin, dtype=float)[None], self.limits, sign=-1)
+        return replace(self, weights=self.weights * phases)
 
 
 def fourier_table(

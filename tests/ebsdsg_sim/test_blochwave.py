@@ -139,7 +139,7 @@ def test_batches_do_not_change_the_result(shared):
     c = reference_crystal(shared, "NiAl")
     v = random_directions(60, 7)
     whole, _ = solver(c, precision="float64").intensities(v)
-    pieces, _ = solver(c, precision="float64", batch_bytes=1).intensities(v, block=7)
+    pieces, _ = solver(c, precision="float64", memory=1 << 20).intensities(v, block=7)
     assert pieces == pytest.approx(whole, rel=1e-9)
 
 
