@@ -16,7 +16,7 @@ from torch import Tensor
 from ebsdsg_sim.reflections import BeamLists
 
 #: From this many strong beams on, matrices of centrosymmetric crystals are multiplied as real ones.
-SYMMETRIC_FROM = 56
+SYMMETRIC_FROM = 80
 
 
 @dataclass(frozen=True, eq=False)

@@ -274,7 +274,7 @@ def compute_energy(
         dtype=dtype,
         memory=memory,
     )
-    orbits = _grid_orbits(crystal, parameters.npx)
+    orbits = master_pattern_directions(crystal, parameters)
     values, solved = solver.intensities(orbits.directions, progress)
     if not np.isfinite(values).all():
         raise MasterPatternError(
@@ -299,9 +299,20 @@ def _with_counts(
     )
 
 
+def master_pattern_directions(crystal: Crystal, parameters: SimulationParameters) -> GridOrbits:
+    """The distinct directions of a master pattern; they are kept for crystals of the same axes.
+
+    Parameters
+    ----------
+    crystal : only its point group matters, not its atoms
+    parameters : for ``npx``
+    """
+    return _grid_orbits(crystal.point_group.astype(float).tobytes(), parameters.npx)
+
+
 @lru_cache(maxsize=2)
-def _grid_orbits(crystal: Crystal, npx: int) -> GridOrbits:
-    return grid_orbits(crystal.point_group, npx)
+def _grid_orbits(point_group: bytes, npx: int) -> GridOrbits:
+    return grid_orbits(np.frombuffer(point_group).reshape(-1, 3, 3), npx)
 
 
 @lru_cache(maxsize=2)

@@ -66,6 +66,7 @@ def simulate(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     monte_carlo: MonteCarlo | None = None,
+    memory: int | None = None,
 ) -> SimulationReport:
     """Simulate a master pattern into a file, or finish, or recognise one that is there.
 
@@ -79,6 +80,8 @@ def simulate(
     progress : called with (stage, done, total), see :data:`Progress`.
     monte_carlo : histograms to use instead of running a Monte Carlo: the same crystal with other
         Debye-Waller factors has the same ones.
+    memory : bytes the dynamical calculation may take on the device; half of what is free where not
+        given.
 
     Returns
     -------
@@ -102,7 +105,7 @@ def simulate(
     with _lock(path):
         if path.exists():
             return _complete(path, crystal, parameters)
-        work = _Work(crystal, parameters, path, torch.device(device), progress)
+        work = _Work(crystal, parameters, path, torch.device(device), progress, memory)
         mp = work.run(monte_carlo)
         write_master_pattern(path, mp, check=lambda file: _believe(file, mp))
         partial_path(path).unlink(missing_ok=True)
@@ -119,10 +122,12 @@ class _Work:
         path: Path,
         device: torch.device,
         progress: Progress | None,
+        memory: int | None,
     ) -> None:
         self.crystal, self.parameters = crystal, parameters
         self.partial = partial_path(path)
         self.device = device
+        self.memory = memory
         self.progress = progress or (lambda stage, done, total: None)
         self.resumed = 0
         self._cpu, self._wall = time.process_time(), time.time()
@@ -139,6 +144,7 @@ class _Work:
                 mp.monte_carlo,
                 index,
                 device=self.device,
+                memory=self.memory,
                 progress=lambda done, total: self.progress("directions", done, total),
             )
             mp = self._with_costs(mp, index, asdict(statistics))

@@ -283,7 +283,6 @@ def _forward_phonon(atomic_number: int, debye_waller: float) -> np.ndarray:
     return phonon_absorption(atomic_number, debye_waller, np.zeros(1))
 
 
-@lru_cache(maxsize=2)
 def _lengths(
     crystal: Crystal, limits: tuple[int, int, int], dmin: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -291,8 +290,16 @@ def _lengths(
 
     Cells outside the sphere point one past the end.
     """
+    return _lengths_in(crystal.reciprocal.tobytes(), limits, dmin)
+
+
+@lru_cache(maxsize=2)
+def _lengths_in(
+    reciprocal: bytes, limits: tuple[int, int, int], dmin: float
+) -> tuple[np.ndarray, np.ndarray]:
     axes = [np.arange(-2 * n, 2 * n + 1) for n in limits]
-    metric = crystal.reciprocal @ crystal.reciprocal.T
+    vectors = np.frombuffer(reciprocal).reshape(3, 3)
+    metric = vectors @ vectors.T
     h, k, l = np.meshgrid(*axes, indexing="ij", sparse=True)  # noqa: E741
     square = (
         metric[0, 0] * h * h
