@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ebsdsg_flows.engines.base import Control, Engine, EngineFailure, EngineResult
-from ebsdsg_flows.leaving import in_a_queue, leave
+from ebsdsg_flows.leaving import asked_to_leave, in_a_queue, leave
 from ebsdsg_flows.settings import get_settings
 from stores.documents import (
     EngineReference,
@@ -106,6 +106,8 @@ def run_simulation(
     SimulationFailed
         If the engine gives up, or another worker's attempt at the same simulation ended badly.
     """
+    if asked_to_leave():
+        leave()  # FireWorks' own rlaunch would begin another firework in the time that is left
     while True:
         simulation = stores.get(SimulationDocument, key)
         if simulation is not None and simulation.state is State.COMPLETED:

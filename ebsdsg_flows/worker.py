@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 
+from ebsdsg_flows.leaving import asked_to_leave
 from stores.documents import Owner
 from stores.owners import is_gone, this_process
 
@@ -49,7 +50,8 @@ def main() -> None:
 
     SIGTERM keeps its default action: a worker that is ended in the middle of a firework leaves it
     running in the database, and :mod:`ebsdsg_flows.recover` puts it back, where a Python exception
-    would make FireWorks record a failure that is none.
+    would make FireWorks record a failure that is none.  While a program is supervised SIGTERM is
+    remembered (:mod:`ebsdsg_flows.leaving`), and the worker goes when that was written down.
     """
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
 
@@ -66,14 +68,17 @@ def main() -> None:
     launches.mkdir(parents=True, exist_ok=True)
     os.chdir(launches)
     launchpad = open_stores().launchpad(strm_lvl="WARNING")
-    rapidfire(
-        launchpad,
-        FWorker(name=worker_name()),
-        m_dir=str(launches),
-        nlaunches="infinite",
-        sleep_time=IDLE_SECONDS,
-        strm_lvl="WARNING",
-    )
+    worker = FWorker(name=worker_name())
+    while not asked_to_leave():
+        rapidfire(
+            launchpad,
+            worker,
+            m_dir=str(launches),
+            nlaunches=1,
+            max_loops=1,
+            sleep_time=IDLE_SECONDS,
+            strm_lvl="WARNING",
+        )
 
 
 if __name__ == "__main__":

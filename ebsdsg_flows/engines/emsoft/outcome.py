@@ -14,6 +14,10 @@ import numpy as np
 from ebsdsg_flows.engines.emsoft.failures import (
     CRASHED,
     CRYSTAL_DIFFERS,
+    DISK_FULL,
+    FATAL,
+    FORTRAN,
+    HDF5,
     HUNG,
     KILLED,
     MISSING_PROGRAM,
@@ -44,6 +48,10 @@ SUCCESS = {
 }
 """What each program prints when it has finished."""
 
+DAMAGING = (DISK_FULL, FORTRAN, HDF5, FATAL, CRASHED)
+"""What may have broken the file although the program says that it finished; all else that a
+finished program mentions is a warning."""
+
 _SAME = (
     *("voltage", "energy_min", "energy_step", "depth_max", "depth_step", "sample_tilt"),
     *("mc_pixels", "n_electrons"),
@@ -73,10 +81,12 @@ def judge(program: str, ended: Ended) -> None:
         raise HUNG.failure(detail, log_tail=tail, exit_code=code)
     if ended.reason == "asked to leave":
         raise QUEUE_ENDED.failure(f"{detail} was ended", log_tail=tail, exit_code=code)
-    if found := recognise(ended.output):
+    finished = re.search(SUCCESS[program], ended.output) is not None
+    found = recognise(ended.output)
+    if found and (not finished or found[0] in DAMAGING):
         kind, line = found
         raise kind.failure(f"{program}: {line}", log_tail=tail, exit_code=code)
-    if re.search(SUCCESS[program], ended.output):
+    if finished:
         return
     if code == 127 and "cannot run" in ended.output:
         raise MISSING_PROGRAM.failure(ended.output.strip(), exit_code=code)

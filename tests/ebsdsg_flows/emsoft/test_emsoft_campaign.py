@@ -202,3 +202,47 @@ def test_a_campaign_in_which_everything_goes_wrong(
     for pattern in patterns:
         assert (root / pattern["file"]["path"]).stat().st_size == pattern["file"]["bytes"]
         assert len(pattern["beams"]) == 11 and pattern["engine"]["name"] == "emsoft"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("queue", [False, True], ids=["by hand", "by the queue"])
+def test_a_worker_asked_to_end_says_so_before_it_goes(
+    queue: bool,
+    stores: Stores,
+    root: Path,
+    tmp_path: Path,
+    emsoft: Path,
+    cluster: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ebsdsg: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    if queue:
+        monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    text = CAMPAIGN.replace(", ".join(MATERIALS), KILLED)
+    (tmp_path / "one.yaml").write_text(text)
+    submit(load_campaign(tmp_path / "one.yaml"), stores)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "ebsdsg_flows", "run", "-n", "1", "-q"],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(lambda: stores.runs.find_one({"state": "running", "energies_done": 4}), 120)
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(60) == 130
+    (simulation,) = stores.simulations.find()
+    assert simulation["state"] == "timed_out" and simulation["energies_done"] == 4
+    run = stores.runs.find_one()
+    assert run["failure"]["code"] == 151 and run["queue_id"] == ("4711" if queue else None)
+    assert not processes(str(emsoft / "bin"))
+    if queue:
+        # the firework has failed with it; without a queue its worker is gone and it goes on
+        assert stores.launchpad().fireworks.count_documents({"state": "FIZZLED"}) == 1
+        assert ebsdsg("run", "-n", "1", "-q").stdout.startswith("0 jobs done")
+        sent = ebsdsg("rerun", "--state", "timed_out").stdout
+        assert sent.startswith("1 simulations sent again, 1 jobs ready")
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert ebsdsg("run", "-n", "1", "-q").returncode == 0
+    (simulation,) = stores.simulations.find()
+    assert simulation["state"] == "completed" and len(simulation["attempts"]) == 2
+    logs = sorted(root.glob("emsoft/simulations/*/*/*/EMEBSDmaster.log"))
+    assert sorted(chain(*map(bins_of, logs))) == list(range(1, 12))

@@ -127,6 +127,15 @@ def test_other_ends_get_theirs(code: int, output: str, number: int) -> None:
     assert caught.value.code == number
 
 
+def test_a_warning_does_not_make_a_finished_program_fail() -> None:
+    missing = "Error in json_parse_file: Error opening file: /home/x/.config/EMsoftConfig.json\n"
+    assert recognise(missing) is None
+    warned = "Monte Carlo input file does not exist\nFinal data stored in file x.h5\n"
+    judge("EMEBSDmaster", ended(0, warned))
+    with pytest.raises(EngineFailure):
+        judge("EMEBSDmaster", ended(0, warned.split("\n")[0]))
+
+
 def test_a_number_has_one_meaning_and_is_documented() -> None:
     assert len({kind.code for kind in KINDS}) == len({kind.name for kind in KINDS}) == len(KINDS)
     assert all(kind.rule in Rule and kind.text for kind in KINDS)
