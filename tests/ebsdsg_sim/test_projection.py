@@ -158,8 +158,9 @@ def test_southern_directions_read_the_southern_map(nickel, weights):
 
 
 def test_kikuchipy_reads_our_file_and_projects_the_same_patterns(nickel, tmp_path):
-    kikuchipy = pytest.importorskip("kikuchipy")
-    orix = pytest.importorskip("orix.quaternion")
+    import kikuchipy
+    from orix import quaternion as orix
+
     mp = polar(nickel)
     write_master_pattern(tmp_path / "ni.h5", mp)
     loaded = kikuchipy.load(tmp_path / "ni.h5", projection="lambert", hemisphere="both")
