@@ -39,6 +39,7 @@ def test_contrast_and_brightness_do_not_matter(nickel: torch.Tensor) -> None:
 @pytest.mark.slow
 def test_close_to_kikuchipy(nickel: torch.Tensor) -> None:
     import kikuchipy
+
     # kikuchipy numbers the frequencies from one instead of zero, hence not equal
     theirs = [kikuchipy.pattern.get_image_quality(p.numpy()) for p in nickel]
     assert np.abs(image_quality(nickel).numpy() - theirs).max() < 0.03
