@@ -48,12 +48,13 @@ def run_demo(workers: int | None = None) -> int:
     parameters = campaign.simulation.simulation_parameters
     console.print(f"data root {get_settings().root}", highlight=False)
     console.print(
-        f"reduced settings of {campaign.name}: maps {2 * parameters.npx + 1} x "
-        f"{2 * parameters.npx + 1}, {len(parameters.energies)} energies from "
-        f"{parameters.energy_min:g} to {parameters.voltage:g} keV, dmin {parameters.dmin:g} nm, "
-        f"{parameters.n_electrons} electrons per structure (the paper: 601 x 601, 11 energies, "
-        "0.05 nm)",
+        f"reduced settings: maps {2 * parameters.npx + 1} x {2 * parameters.npx + 1} "
+        f"(paper 601 x 601), {len(parameters.energies)} energies (11), "
+        f"dmin {parameters.dmin:g} nm (0.05), images of "
+        f"{' and '.join(sorted({str(d['size']) for d in campaign.datasets.values()}))} pixels (229), "
+        f"{campaign.training['epochs']} epochs from random weights (10 from ImageNet's)",
         highlight=False,
+        soft_wrap=True,
     )
     console.print(str(submit(campaign, stores)), highlight=False)
     summary = run_until_idle(stores, workers=workers)

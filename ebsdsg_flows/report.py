@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import os
+import shutil
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,9 +48,10 @@ QUERIES = (
 
 
 def query_commands() -> list[tuple[str, str]]:
-    """Title and command line of every example query."""
+    """Title and command line of every example query, for a shell in the folder of the data root."""
+    program = "ebsdsg" if shutil.which("ebsdsg") else str(Path(sys.executable).with_name("ebsdsg"))
     return [
-        (title, f"ebsdsg query {collection} '{criteria}' -f {fields}")
+        (title, f"{program} query {collection} '{criteria}' -f {fields}")
         for title, collection, criteria, fields in QUERIES
     ]
 
