@@ -46,12 +46,12 @@ def run_demo(workers: int | None = None) -> int:
     campaign = demo_campaign()
     stores = open_stores()
     parameters = campaign.simulation.simulation_parameters
+    sizes = sorted({str(recipe["size"]) for recipe in campaign.datasets.values()})
     console.print(f"data root {get_settings().root}", highlight=False)
     console.print(
         f"reduced settings: maps {2 * parameters.npx + 1} x {2 * parameters.npx + 1} "
         f"(paper 601 x 601), {len(parameters.energies)} energies (11), "
-        f"dmin {parameters.dmin:g} nm (0.05), images of "
-        f"{' and '.join(sorted({str(d['size']) for d in campaign.datasets.values()}))} pixels (229), "
+        f"dmin {parameters.dmin:g} nm (0.05), images of {' and '.join(sizes)} pixels (229), "
         f"{campaign.training['epochs']} epochs from random weights (10 from ImageNet's)",
         highlight=False,
         soft_wrap=True,

@@ -188,10 +188,13 @@ def train_classifier(
     fold : left out and used to choose the epoch; ``None`` trains on all.
     training : fields of :class:`ebsdsg_ml.protocol.TrainingConfig`.
     """
+    import torch
+
     from ebsdsg_ml.protocol import TrainingConfig
     from ebsdsg_ml.training import train
 
     settings = get_settings()
+    torch.set_num_threads(settings.threads)
     config = TrainingConfig.from_dict(training)
     run = _training_run(stores, dataset, fold, config.to_dict())
     if run.state is State.COMPLETED:
@@ -280,6 +283,13 @@ def _outcome(result: TrainingResult, root: Path) -> dict[str, Any]:
         "confusion": confusion,
         "accuracy": result.validation_accuracy,
         "weights": result.weights_origin,
+        "computed_with": {
+            "device": result.device,
+            "threads": result.threads,
+            "precision": result.precision,
+            "best_epoch": result.best_epoch,
+            "weights_sha256": result.weights_sha256,
+        },
         "finished": now(),
     }
 

@@ -71,7 +71,7 @@ def confusion_figure(matrix: ArrayLike, classes: Sequence[int], title: str = "")
         title=title,
         template="plotly_white",
         xaxis={"title": "predicted space group", "constrain": "domain"},
-        yaxis={"title": "true space group", "autorange": "reversed", "scaleanchor": "x"},
+        yaxis={"title": "space group of the phase", "autorange": "reversed", "scaleanchor": "x"},
         height=140 + 75 * len(classes),
     )
     return figure
@@ -166,7 +166,7 @@ def phase_accuracy_figure(rows: Sequence[Mapping[str, Any]], title: str = "") ->
         template="plotly_white",
         xaxis={"title": "accuracy, 95 % interval [%]", "range": [0, 102]},
         yaxis={"title": "phase", "categoryorder": "array", "categoryarray": names[::-1]},
-        legend={"title": {"text": "true space group"}},
+        legend={"title": {"text": "space group of the phase"}},
         height=160 + 22 * len(ordered),
     )
     return figure

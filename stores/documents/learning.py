@@ -127,6 +127,8 @@ class TrainingRunDocument(Document):
     checkpoint : what a resume and a prediction need.
     confusion : confusion matrices by name, such as ``validation``.
     accuracy : overall accuracy of the kept epoch on the held-out phases.
+    weights : where the weights started from, ``none`` for a random start.
+    computed_with : device, threads, precision, kept epoch, digest of the final weights.
     parent : key of the training run that this one continues or belongs to.
     """
 
@@ -148,6 +150,7 @@ class TrainingRunDocument(Document):
     per_phase: list[PhaseAccuracy] = Field(default_factory=list)
     accuracy: float | None = Field(default=None, ge=0, le=1)
     weights: str = ""
+    computed_with: dict[str, Any] = Field(default_factory=dict)
     cpu_seconds: float | None = Field(default=None, ge=0)
     failure: Failure | None = None
     parent: str | None = None

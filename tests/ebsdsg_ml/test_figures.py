@@ -21,7 +21,7 @@ def test_confusion_shares_are_by_row() -> None:
     figure = json.loads(confusion_figure([[3, 1], [0, 0]], (221, 225)).to_json())
     assert figure["data"][0]["z"] == [[75, 25], [0, 0]]
     assert figure["data"][0]["text"][0] == ["75 %<br>3", "25 %<br>1"]
-    assert figure["layout"]["yaxis"]["title"]["text"] == "true space group"
+    assert figure["layout"]["yaxis"]["title"]["text"] == "space group of the phase"
     assert figure["layout"]["yaxis"]["autorange"] == "reversed"
     assert "[%]" in figure["data"][0]["colorbar"]["title"]["text"]
     with pytest.raises(FigureError, match="for 3 classes"):
