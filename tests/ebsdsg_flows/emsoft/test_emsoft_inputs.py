@@ -166,6 +166,7 @@ def test_progress_of_a_real_log(shared: Path) -> None:
 
 def test_one_reader_takes_the_files_of_both_engines(shared: Path, tmp_path: Path) -> None:
     import kikuchipy
+
     theirs = shared / "reference" / "emsoft" / "TiC.h5"
     pattern = read_master_pattern(theirs)
     ours = tmp_path / "ours.h5"
