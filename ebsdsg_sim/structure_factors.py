@@ -319,12 +319,23 @@ def _lengths_in(
     return lengths, inverse
 
 
-@lru_cache(maxsize=64)
 def _phonon(crystal: Crystal, site: int, limits: tuple[int, int, int], dmin: float) -> np.ndarray:
     """Phonon absorption of a site at the distinct |g|: costly, and the same for every energy."""
-    lengths, _ = _lengths(crystal, limits, dmin)
     chosen = crystal.sites[site]
-    return phonon_absorption(chosen.atomic_number, chosen.debye_waller, lengths)
+    reciprocal = crystal.reciprocal.tobytes()
+    return _phonon_of(chosen.atomic_number, chosen.debye_waller, reciprocal, limits, dmin)
+
+
+@lru_cache(maxsize=64)
+def _phonon_of(
+    atomic_number: int,
+    debye_waller: float,
+    reciprocal: bytes,
+    limits: tuple[int, int, int],
+    dmin: float,
+) -> np.ndarray:
+    lengths, _ = _lengths_in(reciprocal, limits, dmin)
+    return phonon_absorption(atomic_number, debye_waller, lengths)
 
 
 def _phases(atoms: np.ndarray, limits: tuple[int, int, int], sign: int) -> np.ndarray:
