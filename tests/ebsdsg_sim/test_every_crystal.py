@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from crystals import as_p1, crystal, random_directions
 from textbook import Textbook
 
@@ -133,6 +134,15 @@ def test_an_inversion_centre_off_the_origin_is_found():
     assert one.symmetric
     assert other.symmetric
     assert one.intensities(v)[0] == pytest.approx(other.intensities(v)[0], rel=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("c", CRYSTALS, ids=lambda c: c.name)
+def test_a_gpu_gives_the_same(c):
+    v = random_directions(200, 16)
+    expected, _ = solver(c).intensities(v)
+    found, _ = solver(c, device="cuda").intensities(v)
+    assert found == pytest.approx(expected, rel=5e-5)
 
 
 def any_crystal(group: int) -> Crystal:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from crystals import GAAS, P1, ZNO, reference_crystal
@@ -9,6 +11,7 @@ from ebsdsg_sim.masterpattern import (
     MasterPatternError,
     compute_energy,
     energy_solver,
+    master_pattern_directions,
 )
 from ebsdsg_sim.montecarlo import MonteCarlo
 from ebsdsg_sim.parameters import SimulationParameters
@@ -76,6 +79,18 @@ def test_another_absorption_length_is_another_scale(monte_carlo):
     top = [compute_energy(GAAS, s, monte_carlo, 1)[0] for s in (SETTINGS, physical)]
     assert top[0] == pytest.approx(top[1], rel=1e-6)
     assert not np.allclose(low[0], low[1], rtol=1e-4)
+
+
+def test_other_debye_waller_factors_reuse_the_geometry(monte_carlo):
+    warm = replace(GAAS, sites=tuple(replace(s, debye_waller=0.012) for s in GAAS.sites))
+    cold = compute_energy(GAAS, SETTINGS, monte_carlo, 0)[0]
+    found = compute_energy(warm, SETTINGS, monte_carlo, 0)[0]
+    directions = master_pattern_directions(GAAS, SETTINGS)
+    assert master_pattern_directions(warm, SETTINGS) is directions
+    fresh, _ = energy_solver(warm, SETTINGS, monte_carlo, 0)[0].intensities(directions.directions)
+    assert found == pytest.approx(directions.fill(fresh)[0], rel=1e-6)
+    # Warmer atoms scatter more diffusely: less contrast.
+    assert found.std() / found.mean() < cold.std() / cold.mean()
 
 
 def test_a_monte_carlo_of_other_energies_is_refused(monte_carlo):
