@@ -67,6 +67,12 @@ class Settings(BaseSettings):
     database: str = Field("ebsdsg", description="Name of the database on the server.")
     device: str = Field("cpu", description="Torch device of simulations and training.")
     threads: int = Field(1, ge=1, description="CPU threads of one worker process.")
+    memory: float | None = Field(
+        default=None,
+        gt=0,
+        description="GiB that the simulation of one worker may take; without it half of what is "
+        "free, shared out among the workers.",
+    )
     workers: int = Field(
         default_factory=lambda: max(1, os.cpu_count() or 1),
         ge=1,
@@ -100,6 +106,21 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "WARNING", description="Level of messages on the screen."
     )
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that the simulation of one worker may take.
+
+        Raises
+        ------
+        ebsdsg_sim.memory.MemoryBudgetError
+            If nothing is set and the system does not say how much is free.
+        """
+        if self.memory is not None:
+            return round(self.memory * 2**30)
+        from ebsdsg_sim.memory import memory_budget
+
+        return memory_budget(device=self.device) // self.workers
 
     @field_validator("root")
     @classmethod

@@ -134,14 +134,14 @@ def predict_files(images: list[Path], *, run: str | None, model: Path | None) ->
 
     loaded = PatternModel.load(model_of(run, model))
     table = Table(title=f"{loaded.card.label} space groups, {loaded.card.model}")
-    table.add_column("pattern")
-    table.add_column("space group", justify="right")
+    table.add_column("pattern", overflow="fold", min_width=12)
+    table.add_column("group", justify="right")
     for number in loaded.classes:
         table.add_column(f"p({number})", justify="right")
-    table.add_column("image quality", justify="right")
+    table.add_column("IQ", justify="right")
     for answer in predict(loaded, images):
         shares = [f"{p:.3f}" for p in answer.probabilities.values()]
         table.add_row(
-            str(answer.path), str(answer.space_group), *shares, f"{answer.image_quality:.2f}"
+            answer.path.name, str(answer.space_group), *shares, f"{answer.image_quality:.2f}"
         )
     Console().print(table)

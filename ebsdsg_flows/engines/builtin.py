@@ -43,5 +43,6 @@ class BuiltinEngine(Engine):
             path,
             device=settings.device,
             progress=progress,
+            memory=settings.memory_bytes,
         )
         return EngineResult(path, report.sha256, report.bytes, report.to_dict())
