@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,20 +59,20 @@ def _keep(
     import numpy as np
 
     from ebsdsg_ml.datasets import file_sha256
+    from ebsdsg_ml.pattern_model import write_atomically
 
     folder = root / "predictions"
     folder.mkdir(parents=True, exist_ok=True)
     key = PredictionDocument.key_of(run, dataset.key)
     path = folder / f"{key}.npz"
-    temporary = folder / f".{key}.{os.getpid()}.partial"
-    with temporary.open("wb") as file:
-        np.savez_compressed(
-            file,
-            rows=evaluation.rows,
-            truth=evaluation.truth,
-            probabilities=evaluation.probabilities.astype(np.float32),
-        )
-    temporary.replace(path)
+    answers = io.BytesIO()
+    np.savez_compressed(
+        answers,
+        rows=evaluation.rows,
+        truth=evaluation.truth,
+        probabilities=evaluation.probabilities.astype(np.float32),
+    )
+    write_atomically(path, answers.getbuffer())
     tables = evaluation.to_dict()
     stores.save(
         PredictionDocument(

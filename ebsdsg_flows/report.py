@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import shutil
 import sys
 from datetime import UTC, datetime
@@ -77,6 +76,8 @@ def write_report(stores: Stores, campaign: str, directory: Path) -> Path:
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
+    from ebsdsg_ml.pattern_model import write_atomically
+
     results = campaign_results(stores, campaign)
     environment = Environment(
         loader=PackageLoader("ebsdsg_flows"), autoescape=True, undefined=StrictUndefined
@@ -94,9 +95,7 @@ def write_report(stores: Stores, campaign: str, directory: Path) -> Path:
     )
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "index.html"
-    temporary = directory / f".index.html.{os.getpid()}.partial"
-    temporary.write_text(html, encoding="utf-8")
-    temporary.replace(path)
+    write_atomically(path, html.encode())
     return path.resolve()
 
 

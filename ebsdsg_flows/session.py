@@ -15,7 +15,7 @@ def open_stores() -> Stores:
 
     Raises
     ------
-    stores.connect.ConnectionError
+    stores.connect.DatabaseUnavailable
         If the database of the settings cannot be reached.
     """
     from ebsdsg_flows.settings import get_settings

@@ -104,7 +104,7 @@ class Settings(BaseSettings):
         20.0, gt=0, description="Seconds between SIGTERM and SIGKILL for a program that must end."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "WARNING", description="Level of messages on the screen."
+        "WARNING", description="Level of FireWorks' messages in the logs of the workers."
     )
 
     @property

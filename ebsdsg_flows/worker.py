@@ -67,7 +67,7 @@ def main() -> None:
     launches = settings.root / "launches"
     launches.mkdir(parents=True, exist_ok=True)
     os.chdir(launches)
-    launchpad = open_stores().launchpad(strm_lvl="WARNING")
+    launchpad = open_stores().launchpad(strm_lvl=settings.log_level)
     worker = FWorker(name=worker_name())
     while not asked_to_leave():
         rapidfire(
@@ -77,7 +77,7 @@ def main() -> None:
             nlaunches=1,
             max_loops=1,
             sleep_time=IDLE_SECONDS,
-            strm_lvl="WARNING",
+            strm_lvl=settings.log_level,
         )
 
 

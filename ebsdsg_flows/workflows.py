@@ -50,16 +50,13 @@ class EbsdJobFiretask(JobFiretask):
         return super().run_task(fw_spec)
 
 
-def to_workflow(
-    flow: Flow | Job, metadata: dict[str, Any], priority: int | None = None
-) -> Workflow:
+def to_workflow(flow: Flow | Job, metadata: dict[str, Any]) -> Workflow:
     """Convert a flow to a workflow of :class:`EbsdJobFiretask`.
 
     Parameters
     ----------
     flow : what to run.
     metadata : stored on the workflow; small, JSON types only.
-    priority : FireWorks priority of all its jobs; higher runs first.
 
     Returns
     -------
@@ -69,8 +66,6 @@ def to_workflow(
     for firework in workflow.fws:
         firework.tasks = [EbsdJobFiretask(task) for task in firework.tasks]
         firework.spec["_tasks"] = [task.to_dict() for task in firework.tasks]
-        if priority is not None:
-            firework.spec["_priority"] = priority
     return workflow
 
 
