@@ -53,8 +53,8 @@ class Stores:
     client : the pymongo client.
     database : the pymongo database.
     root : data root of the embedded server, ``None`` with any other server.
-    structures, simulations, runs, master_patterns, datasets, training_runs, predictions, campaigns
-        : pymongo collections.
+    source_structures, imports, structures, simulations, runs, master_patterns, datasets,
+    training_runs, predictions, campaigns : pymongo collections.
     """
 
     def __init__(
@@ -72,6 +72,8 @@ class Stores:
         self._uri = uri
         self._timeout = timeout
         self._maggma: dict[str, URIStore] = {}
+        self.source_structures = self.database["source_structures"]
+        self.imports = self.database["imports"]
         self.structures = self.database["structures"]
         self.simulations = self.database["simulations"]
         self.runs = self.database["runs"]

@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 INDEXES: dict[str, dict[str, list[tuple[str, int]]]] = {
+    "source_structures": {
+        "key_unique": [("key", 1)],
+        "material": [("material_id", 1)],
+        "source": [("source.kind", 1), ("space_group", 1)],
+        "last_updated": [("last_updated", 1)],
+    },
+    "imports": {
+        "key_unique": [("key", 1)],
+        "query": [("query_hash", 1), ("created", -1)],
+        "state": [("state", 1)],
+    },
     "structures": {
         "key_unique": [("key", 1)],
         "crystal": [("crystal_hash", 1)],

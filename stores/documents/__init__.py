@@ -1,4 +1,4 @@
-"""The eight kinds of document, one MongoDB collection each.
+"""The kinds of document, one MongoDB collection each.
 
 Each is a pydantic model that refuses unknown fields; ``to_mongo`` and ``from_mongo`` are the way to
 and from the database.
@@ -26,6 +26,15 @@ from stores.documents.simulation import (
     SimulationDocument,
     simulation_key,
 )
+from stores.documents.source_structure import (
+    ImportDocument,
+    Listing,
+    Missing,
+    Origin,
+    Refusal,
+    SourceStructureDocument,
+    entry_hash,
+)
 from stores.documents.structure import (
     Relabel,
     Source,
@@ -37,6 +46,8 @@ from stores.documents.structure import (
 )
 
 DOCUMENTS: tuple[type[Document], ...] = (
+    ImportDocument,
+    SourceStructureDocument,
     StructureDocument,
     SimulationDocument,
     RunDocument,
@@ -60,24 +71,31 @@ __all__ = [
     "EngineReference",
     "Failure",
     "FileReference",
+    "ImportDocument",
     "LabelKind",
+    "Listing",
     "MasterPatternDocument",
     "Member",
+    "Missing",
+    "Origin",
     "Owner",
     "Part",
     "PhaseAccuracy",
     "PredictionDocument",
+    "Refusal",
     "Relabel",
     "RunDocument",
     "SimulationDocument",
     "Skipped",
     "Source",
+    "SourceStructureDocument",
     "SpaceGroup",
     "StructureDocument",
     "ToleranceResult",
     "TrainingRunDocument",
     "crystal_hash",
     "crystal_identity",
+    "entry_hash",
     "short",
     "simulation_key",
 ]

@@ -76,7 +76,7 @@ class FileReference(Part):
 
 
 class Document(Part):
-    """Base of the eight kinds of document.
+    """Base of every kind of document.
 
     Attributes
     ----------

@@ -20,14 +20,18 @@ from stores.documents import (
     EngineReference,
     Failure,
     FileReference,
+    ImportDocument,
+    Origin,
     Owner,
     PhaseAccuracy,
     PredictionDocument,
     RunDocument,
     SimulationDocument,
+    SourceStructureDocument,
     StructureDocument,
     TrainingRunDocument,
     crystal_hash,
+    entry_hash,
     simulation_key,
 )
 from stores.identity import content_hash
@@ -80,6 +84,24 @@ def dataset(**fields: Any) -> DatasetDocument:
 
 
 SAMPLES: dict[str, Document] = {
+    "import": ImportDocument(
+        source="materials project",
+        query={"groups": [225]},
+        query_hash=SHA,
+        listings=[{"group": 225, "pages_done": 2, "total": 1500}],
+        missing=[{"what": "listing", "group": 225, "page": 3, "reason": "time-out"}],
+    ),
+    "source structure": SourceStructureDocument(
+        key="mp-23",
+        material_id="mp-23",
+        structure={"lattice": {}, "sites": []},
+        formula_pretty="Ni",
+        source=Origin(kind="materials project", identifier="mp-23", database_version="2026.2.8"),
+        licence="CC-BY-4.0",
+        space_group=225,
+        volume_conventional=43.8,
+        entry_hash=entry_hash({}, space_group=225, deprecated=False, licence="CC-BY-4.0"),
+    ),
     "structure": StructureDocument(**structure_values()),
     "simulation": simulation(),
     "run": RunDocument(
@@ -118,7 +140,7 @@ SAMPLES: dict[str, Document] = {
 
 def test_there_is_a_sample_of_every_kind() -> None:
     assert {type(sample) for sample in SAMPLES.values()} == set(DOCUMENTS)
-    assert len({kind.collection for kind in DOCUMENTS}) == 8
+    assert len({kind.collection for kind in DOCUMENTS}) == len(DOCUMENTS)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
