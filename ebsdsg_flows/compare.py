@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ebsdsg_sim.atomic_file import new_file
+
 if TYPE_CHECKING:
     from ebsdsg_sim.masterpattern import MasterPattern
 
@@ -136,9 +138,8 @@ def difference_picture(first: Path, second: Path, path: Path) -> float:
     gap = np.full((one.shape[0], 4, 3), 255, dtype=np.uint8)
     picture = np.concatenate([grey[0], gap, grey[1], gap, coloured], axis=1)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.writing")
-    Image.fromarray(picture).save(temporary, format="PNG")
-    temporary.replace(path)
+    with new_file(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
     return float(a.energies[i])
 
 

@@ -59,7 +59,7 @@ def _keep(
     import numpy as np
 
     from ebsdsg_ml.datasets import file_sha256
-    from ebsdsg_ml.pattern_model import write_atomically
+    from ebsdsg_sim.atomic_file import write_atomically
 
     folder = root / "predictions"
     folder.mkdir(parents=True, exist_ok=True)

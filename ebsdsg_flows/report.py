@@ -76,7 +76,7 @@ def write_report(stores: Stores, campaign: str, directory: Path) -> Path:
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
-    from ebsdsg_ml.pattern_model import write_atomically
+    from ebsdsg_sim.atomic_file import write_atomically
 
     results = campaign_results(stores, campaign)
     environment = Environment(

@@ -8,7 +8,6 @@ when it is complete, has been read back, and its folds share no phase.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +30,7 @@ from ebsdsg_ml.pattern_source import (
 )
 from ebsdsg_ml.recipe import DatasetRecipe, patterns_per_phase
 from ebsdsg_ml.splits import FoldMember, LeakReport, leak_report, phase_folds
+from ebsdsg_sim.atomic_file import new_file
 
 Progress = Callable[[int, int, str], None]
 """Called with the number of things done, their total, and what was done last."""
@@ -174,8 +174,7 @@ def build_dataset(
         project = simulated_patterns(recipe, device=device)
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with new_file(path) as temporary:
         with h5py.File(temporary, "w") as file:
             dataset_file.create(file, recipe, chosen, labels, folds, counts)
             start = 0
@@ -192,12 +191,7 @@ def build_dataset(
             dataset_file.seal(file)
         with open_dataset(temporary, verify=True) as opened:
             content = opened.content_sha256
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
         digest, size = file_sha256(temporary), temporary.stat().st_size
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
     fold_counts: dict[int, Counter[int]] = {f: Counter() for f in range(recipe.n_folds)}
     for phase, n in counts.items():

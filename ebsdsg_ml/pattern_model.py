@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from ebsdsg_ml.dataset_file import CODE_VERSION
 from ebsdsg_ml.models import GreyRepeated, rebuild_model
 from ebsdsg_ml.transforms import Preprocessing
+from ebsdsg_sim.atomic_file import write_atomically
 
 FORMAT = "ebsdsg model"
 LAYOUT_VERSION = 1
@@ -235,16 +235,3 @@ def state_sha256(state: Mapping[str, Tensor]) -> str:
         digest.update(f"{name}{array.dtype}{tuple(array.shape)}".encode())
         digest.update(array.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Write a file under a temporary name, then rename it: it is never seen half written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from ebsdsg_ml.pattern_dataset import PatternDataset
 from ebsdsg_ml.pattern_source import file_sha256
 from ebsdsg_ml.protocol import TrainingConfig, TrainingConfigError
 from ebsdsg_ml.training_result import OnEpoch, TrainingError, TrainingResult, finished_result
+from ebsdsg_sim.atomic_file import write_atomically
 
 if TYPE_CHECKING:
     from ebsdsg_ml.pattern_model import ModelCard
@@ -210,8 +211,6 @@ def _same_run(directory: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    from ebsdsg_ml.pattern_model import write_atomically
-
     write_atomically(path, json.dumps(values, indent=1, sort_keys=True).encode())
 
 

@@ -8,7 +8,6 @@ written under a temporary name and renamed, so that a kill never leaves half of 
 from __future__ import annotations
 
 import io
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +21,11 @@ from ebsdsg_ml.classifier import EpochBatches, PatternClassifier, collate
 from ebsdsg_ml.datasets import Progress
 from ebsdsg_ml.models import build_model
 from ebsdsg_ml.pattern_dataset import PatternDataset
-from ebsdsg_ml.pattern_model import ModelCard, PatternModel, state_sha256, write_atomically
+from ebsdsg_ml.pattern_model import ModelCard, PatternModel, state_sha256
 from ebsdsg_ml.protocol import TrainingConfig
 from ebsdsg_ml.training_result import OnEpoch, TrainingError
 from ebsdsg_ml.transforms import Preprocessing, check_flips, crop_size
+from ebsdsg_sim.atomic_file import new_file, write_atomically
 
 
 def preprocessing_of(config: TrainingConfig, size: int) -> Preprocessing:
@@ -98,11 +98,8 @@ class ResumePoint(pl.Callback):
 
     def write(self, trainer: pl.Trainer) -> None:
         """Write a point now."""
-        temporary = self.path.with_name(f".{self.FILE}.{os.getpid()}.partial")
-        trainer.save_checkpoint(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
+        with new_file(self.path) as temporary:
+            trainer.save_checkpoint(temporary)
 
 
 class BestWeights:

@@ -1,17 +1,17 @@
 """HDF5 files that are either there and whole or not there, and one clear error when they are not.
 
-A new file is written beside its final name, synced to disk and swapped in; what a kill leaves
-behind is the old file, or none.
+New files are written as :mod:`ebsdsg_sim.atomic_file` has it: a kill leaves the old file, or none.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
+
+from ebsdsg_sim.atomic_file import new_file
 
 
 class MasterPatternFileError(ValueError):
@@ -28,22 +28,11 @@ def new_hdf5(path: Path, check: Callable[[Path], object] | None = None) -> Itera
     check : called with the closed file's temporary name before it gets its final one; what it
         raises leaves ``path`` as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
-    try:
+    with new_file(path) as temporary:
         with h5py.File(temporary, "w") as file:
             yield file
-        with temporary.open("rb+") as raw:
-            os.fsync(raw.fileno())
         if check is not None:
             check(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @contextmanager

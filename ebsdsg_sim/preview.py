@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 
+from ebsdsg_sim.atomic_file import new_file
 from ebsdsg_sim.masterpattern import MasterPattern
 
 #: Fraction of the pixels that may be clipped at either end of the grey scale.
@@ -72,10 +72,5 @@ def master_pattern_png(
         map_ = Image.fromarray(grey(square)[::-1]).resize((size, size), Image.Resampling.BILINEAR)
         gap = np.full((size, 8), 255, dtype=np.uint8)
         rows.append(np.hstack((grey(ball, disc)[::-1], gap, np.asarray(map_))))
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.writing")
-    try:
+    with new_file(path) as temporary:
         Image.fromarray(np.vstack(rows)).save(temporary, format="PNG")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)

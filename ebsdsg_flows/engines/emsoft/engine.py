@@ -420,12 +420,8 @@ class _Stage:
 
 def _install(made: Path, path: Path) -> None:
     """Give a checked file its final name."""
+    from ebsdsg_sim.atomic_file import new_file
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
-    try:
+    with new_file(path) as temporary:
         shutil.copyfile(made, temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

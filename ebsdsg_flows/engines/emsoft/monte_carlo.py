@@ -7,7 +7,6 @@ EMsoft is given is not, because its HDF5 library need not know how.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import h5py
 import numpy as np
 
 from ebsdsg_flows.engines.emsoft.xtal_file import replace_crystal
+from ebsdsg_sim.atomic_file import new_file, sync
 from ebsdsg_sim.emsoft_layout import ASCII, text_of
 from stores.identity import content_hash
 
@@ -50,12 +50,8 @@ def keep(source: Path, store: Path) -> None:
     store : name under which it is kept; it appears complete or not at all.
     """
     store.parent.mkdir(parents=True, exist_ok=True)
-    temporary = store.with_name(f".{store.name}.{os.getpid()}.writing")
-    try:
+    with new_file(store) as temporary:
         _copy(source, temporary, compressed=True)
-        temporary.replace(store)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def hand_out(store: Path, target: Path, crystal: Crystal, source: str, xtal: str) -> None:
@@ -77,7 +73,7 @@ def hand_out(store: Path, target: Path, crystal: Crystal, source: str, xtal: str
             del name["xtalname"]
             name.create_dataset("xtalname", data=[xtal], dtype=ASCII)
             _rename_in_text(file, xtal)
-    _sync(target)
+    sync(target)
 
 
 def _rename_in_text(file: h5py.File, xtal: str) -> None:
@@ -110,9 +106,3 @@ def _copy(source: Path, target: Path, *, compressed: bool) -> None:
                     {"compression": "gzip", "compression_opts": 1, "shuffle": True} if large else {}
                 ),
             )
-    _sync(target)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ import numpy as np
 from ebsdsg_flows.engines.base import EngineFailure
 from ebsdsg_flows.engines.emsoft.outcome import check_maps, check_parameters
 from ebsdsg_flows.engines.emsoft.xtal_file import check_xtal
+from ebsdsg_sim.atomic_file import sync
 from ebsdsg_sim.crystal import Crystal
 from ebsdsg_sim.depth_weights import integration_terms
 from ebsdsg_sim.hdf5 import MasterPatternFileError, read_unfinished
@@ -134,7 +134,7 @@ def copy_for_restart(
             file[DEPTHS][...] = _as_stored(thinned.accum_z)
             mark = {"below": lowest, "scale": scale.tolist()}
             file.attrs[MARK] = np.bytes_(json.dumps(mark).encode())
-        _sync(target)
+        sync(target)
     return lowest
 
 
@@ -195,7 +195,7 @@ def settle(path: Path, original: MonteCarlo) -> bool:
                 group[name][index] = group[name][index] * factor
         file[DEPTHS][...] = _as_stored(original.accum_z)
         del file.attrs[MARK]
-    _sync(path)
+    sync(path)
     return True
 
 
@@ -229,8 +229,3 @@ def _thinned(counts: np.ndarray, factors: np.ndarray) -> np.ndarray:
 def _as_stored(accum_z: np.ndarray) -> np.ndarray:
     """Axes as EMsoft's file has them."""
     return np.ascontiguousarray(accum_z.transpose(3, 2, 1, 0).astype(np.int32))
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())

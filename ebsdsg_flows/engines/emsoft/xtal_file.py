@@ -5,7 +5,6 @@ The direct writer is the named alternative to EMmkxtal; what it writes has the s
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from ebsdsg_flows.engines.emsoft.crystal_file import (
     rhombohedral,
 )
 from ebsdsg_flows.engines.emsoft.failures import CRYSTAL_DIFFERS, INEXPRESSIBLE, WRONG_FILE
+from ebsdsg_sim.atomic_file import new_file
 from ebsdsg_sim.crystal import Crystal
 from ebsdsg_sim.emsoft_layout import origin_setting, put, text_of, write_crystal
 
@@ -92,15 +92,8 @@ def write_xtal(path: Path, crystal: Crystal, source: str) -> None:
     if rhombohedral(crystal):
         raise INEXPRESSIBLE.failure(f"{crystal.name}: on rhombohedral axes; use hexagonal ones")
     quoted(source)
-    temporary = path.with_name(f".{path.name}.writing")
-    try:
-        with h5py.File(temporary, "w") as file:
-            replace_crystal(file, crystal, source)
-        with temporary.open("rb+") as raw:
-            os.fsync(raw.fileno())
-        os.link(temporary, path)  # unlike a rename, this never replaces an existing file
-    finally:
-        temporary.unlink(missing_ok=True)
+    with new_file(path, replace=False) as temporary, h5py.File(temporary, "w") as file:
+        replace_crystal(file, crystal, source)
 
 
 def replace_crystal(file: h5py.File, crystal: Crystal, source: str) -> None:
