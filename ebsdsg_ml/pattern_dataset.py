@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from ebsdsg_ml.dataset_file import DatasetError, open_dataset
+from ebsdsg_ml.sampler import random_order
 
 if TYPE_CHECKING:
     import torch
@@ -73,6 +74,15 @@ class PatternDataset:
                 in_memory = n_bytes < 512 << 20
             self._patterns = opened.patterns[...][self.rows] if in_memory else None
         self._file: h5py.File | None = None
+
+    @property
+    def fresh(self) -> bool:
+        """False: every epoch has the patterns of the file."""
+        return False
+
+    def order(self, epoch: int, seed: int) -> np.ndarray:
+        """Order of one epoch (see :class:`ebsdsg_ml.sampler.Patterns`): a random permutation."""
+        return random_order(len(self), epoch, seed)
 
     def __len__(self) -> int:
         return len(self.rows)
