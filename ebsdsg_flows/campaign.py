@@ -6,8 +6,9 @@ is stored, so that a spelling mistake costs a second and not a night on a cluste
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -45,13 +46,47 @@ class StructureQuery(_Section):
     @field_validator("groups")
     @classmethod
     def _space_groups(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        wrong = [g for g in value if not 1 <= g <= 230]
-        if wrong:
-            raise ValueError(f"{wrong} are not space groups (1 to 230)")
-        return value
+        return _checked_groups(value)
 
 
-class SimulationPlan(_Section):
+class _EngineChoice(_Section):
+    engine: Literal["builtin", "emsoft"] = "builtin"
+    engine_options: dict[str, Any] = Field(default_factory=dict)
+
+    def make_engine(self) -> Engine:
+        """The engine with its options."""
+        from ebsdsg_flows.engines import make_engine
+
+        return make_engine(self.engine, **self.engine_options)
+
+
+class EngineOverride(_EngineChoice):
+    """Another engine for some of the structures.
+
+    Parameters
+    ----------
+    groups : true space groups that it is for; empty is for all.
+    materials : identifiers that it is for; empty is for all.
+    engine, engine_options : see :class:`SimulationPlan`.
+    """
+
+    groups: tuple[int, ...] = ()
+    materials: tuple[str, ...] = ()
+    engine: Literal["builtin", "emsoft"]
+
+    @field_validator("groups")
+    @classmethod
+    def _space_groups(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return _checked_groups(value)
+
+    @model_validator(mode="after")
+    def _is_for_some(self) -> Self:
+        if not self.groups and not self.materials:
+            raise ValueError("an override must say for which groups or materials it is")
+        return self
+
+
+class SimulationPlan(_EngineChoice):
     """How each structure becomes a master pattern.
 
     Parameters
@@ -60,12 +95,13 @@ class SimulationPlan(_Section):
         installation of EMsoft on the workers.
     engine_options : fields of the engine's class, such as
         :class:`ebsdsg_flows.engines.emsoft.EMsoftEngine`.
+    overrides : :class:`EngineOverride` each; of those that are for a structure the first counts.
     debye_waller : Debye-Waller factor of every atom [nm^2].
-    parameters : fields of :class:`ebsdsg_sim.parameters.SimulationParameters`.
+    parameters : fields of :class:`ebsdsg_sim.parameters.SimulationParameters`, the same for all
+        engines.
     """
 
-    engine: Literal["builtin", "emsoft"] = "builtin"
-    engine_options: dict[str, Any] = Field(default_factory=dict)
+    overrides: tuple[EngineOverride, ...] = ()
     debye_waller: float = Field(default=0.004, gt=0)
     parameters: dict[str, Any] = Field(default_factory=dict)
 
@@ -77,15 +113,29 @@ class SimulationPlan(_Section):
         return SimulationParameters.from_dict(value).to_dict()
 
     @model_validator(mode="after")
-    def _engine_can_do_it(self) -> Self:
-        self.make_engine().check(self.simulation_parameters)
+    def _engines_can_do_it(self) -> Self:
+        for engine in self.make_engines():
+            engine.check(self.simulation_parameters)
         return self
 
-    def make_engine(self) -> Engine:
-        """The engine with its options."""
-        from ebsdsg_flows.engines import make_engine
+    def make_engines(self) -> list[Engine]:
+        """The usual engine, then those of the overrides in their order, with their options."""
+        return [choice.make_engine() for choice in (self, *self.overrides)]
 
-        return make_engine(self.engine, **self.engine_options)
+    def engine_number(self, material_id: str, space_group: Callable[[], int]) -> int:
+        """Which of :meth:`make_engines` simulates a structure.
+
+        Parameters
+        ----------
+        material_id : its identifier.
+        space_group : gives its true space group; called only if an override asks for it.
+        """
+        for number, override in enumerate(self.overrides, 1):
+            if override.materials and material_id not in override.materials:
+                continue
+            if not override.groups or space_group() in override.groups:
+                return number
+        return 0
 
     @property
     def simulation_parameters(self) -> SimulationParameters:
@@ -176,6 +226,13 @@ def load_campaign(path: str | Path) -> Campaign:
     return campaign
 
 
+def _checked_groups(value: tuple[int, ...]) -> tuple[int, ...]:
+    wrong = [g for g in value if not 1 <= g <= 230]
+    if wrong:
+        raise ValueError(f"{wrong} are not space groups (1 to 230)")
+    return value
+
+
 def _keys(model: type[BaseModel]) -> str:
     return ", ".join(model.model_fields)
 
@@ -186,9 +243,12 @@ def _first_problem(error: ValidationError) -> str:
     if problem["type"] == "extra_forbidden":
         model: type[BaseModel] = Campaign
         for part in problem["loc"][:-1]:
-            annotation = model.model_fields[str(part)].annotation
-            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-                model = annotation
+            if isinstance(part, int):
+                continue  # the entries of a list have the model that the list's annotation names
+            annotation = model.model_fields[part].annotation
+            for inner in (annotation, *get_args(annotation)):
+                if isinstance(inner, type) and issubclass(inner, BaseModel):
+                    model = inner
         return f"unknown key {where!r}; known keys here: {_keys(model)}"
     if problem["type"] == "missing":
         return f"key {where!r} is missing"

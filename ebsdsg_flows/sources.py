@@ -259,6 +259,26 @@ def _row(row: Mapping[str, Any], identifier: str, name: str, kind: str) -> Sourc
     )
 
 
+def space_group_of(item: SourceItem, symprec: float) -> int:
+    """True space group of an item: what its source says, else what its atoms have.
+
+    Parameters
+    ----------
+    item : entry of a source
+    symprec : tolerance of the symmetry search [Å]
+
+    Raises
+    ------
+    StructureError
+        If the structure cannot be used.
+    """
+    if item.space_group is not None:
+        return item.space_group
+    from ebsdsg_flows.structures import structure_document
+
+    return structure_document(item.structure, item.material_id, symprec=symprec).space_group.number
+
+
 def _is_wanted(item: SourceItem, query: Query) -> bool:
     """Whether group and volume pass; both are computed where the source does not give them."""
     if not query.groups and not query.max_volume:

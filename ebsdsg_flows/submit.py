@@ -7,7 +7,9 @@ completed, to another; a changed parameter makes other members and leaves the ol
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from stores.documents import CampaignDocument, SimulationDocument, StructureDocument
@@ -16,6 +18,7 @@ from stores.states import FINISHED
 
 if TYPE_CHECKING:
     from ebsdsg_flows.campaign import Campaign
+    from ebsdsg_flows.engines import Engine
     from ebsdsg_flows.sources import SourceItem
     from stores.collections import Stores
 
@@ -30,6 +33,7 @@ class Plan:
     members : member hash to structure, of all structures of the campaign.
     new : hashes of the members that have no workflow yet.
     refused : identifier and reason of the structures of the source that cannot be used.
+    engines : member hash to the engine that simulates it.
     learning : whether the learning workflow can be added at once.
     """
 
@@ -37,6 +41,7 @@ class Plan:
     members: dict[str, SourceItem]
     new: tuple[str, ...]
     refused: tuple[tuple[str, str], ...] = ()
+    engines: dict[str, Engine] = field(default_factory=dict, compare=False)
     learning: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
@@ -44,15 +49,24 @@ class Plan:
             f"campaign {self.campaign}: {len(self.members)} structures, "
             f"{len(self.new)} new simulations, {len(self.members) - len(self.new)} already there"
         ]
+        names = Counter(engine.name for engine in self.engines.values())
+        if len(names) > 1:
+            lines.append("  by " + ", ".join(f"{name}: {n}" for name, n in sorted(names.items())))
         lines += [f"  refused {identifier}: {reason}" for identifier, reason in self.refused]
         if self.learning:
             lines.append("  all simulations have ended: learning was added")
         return "\n".join(lines)
 
 
-def member_hash(item: SourceItem, campaign: Campaign) -> str:
-    """Identity of one member of a campaign."""
-    engine = campaign.simulation.make_engine()
+def member_hash(item: SourceItem, campaign: Campaign, engine: Engine) -> str:
+    """Identity of one member of a campaign.
+
+    Parameters
+    ----------
+    item : structure.
+    campaign : with what it is simulated.
+    engine : by what.
+    """
     return content_hash(
         {
             "structure": item.structure.as_dict(),
@@ -77,16 +91,44 @@ def plan(campaign: Campaign, stores: Stores) -> Plan:
     ebsdsg_flows.structures.StructureError
         If the source is one structure and that cannot be used.
     ebsdsg_flows.sources.SourceError
-        If the source does not exist or holds no usable structure.
+        If the source does not exist or holds no usable structure, or an override names one that
+        is not in it.
     """
-    from ebsdsg_flows.sources import read_sources
+    from ebsdsg_flows.atoms import StructureError
+    from ebsdsg_flows.sources import SourceError, read_sources
     from ebsdsg_flows.workflows import known_members
 
     items, refused = read_sources(campaign.structures)
-    members = {member_hash(item, campaign): item for item in items}
+    there = {item.material_id for item in items}.union(identifier for identifier, _ in refused)
+    named = {name for override in campaign.simulation.overrides for name in override.materials}
+    if absent := sorted(named - there):
+        raise SourceError(
+            f"simulation.overrides names {', '.join(absent)}, not a structure of this campaign"
+        )
+    all_engines = campaign.simulation.make_engines()
+    members: dict[str, SourceItem] = {}
+    engines: dict[str, Engine] = {}
+    for item in items:
+        try:
+            engine = _engine_of(item, campaign, all_engines)
+        except StructureError as error:
+            refused = (*refused, (item.material_id, str(error)))
+            continue
+        member = member_hash(item, campaign, engine)
+        members[member], engines[member] = item, engine
     known = known_members(stores.launchpad(strm_lvl="ERROR"), members, campaign.name)
     new = tuple(member for member in members if member not in known)
-    return Plan(campaign.name, members, new, refused)
+    return Plan(campaign.name, members, new, refused, engines)
+
+
+def _engine_of(item: SourceItem, campaign: Campaign, engines: Sequence[Engine]) -> Engine:
+    """Which of the campaign's engines simulates a structure."""
+    from ebsdsg_flows.sources import space_group_of
+
+    def space_group() -> int:
+        return space_group_of(item, campaign.structures.symprec)
+
+    return engines[campaign.simulation.engine_number(item.material_id, space_group)]
 
 
 def submit(campaign: Campaign, stores: Stores) -> Plan:
@@ -108,17 +150,19 @@ def submit(campaign: Campaign, stores: Stores) -> Plan:
 
     todo = plan(campaign, stores)
     _record(campaign, todo, stores)
-    maker = SimulationFlowMaker(
-        relabel_maker=RelabelMaker(symprec=campaign.structures.symprec),
-        master_pattern_maker=MasterPatternMaker(
-            engine=campaign.simulation.make_engine(),
-            parameters=campaign.simulation.simulation_parameters,
-            debye_waller=campaign.simulation.debye_waller,
-        ),
-    )
+    relabel_maker = RelabelMaker(symprec=campaign.structures.symprec)
+    parameters = campaign.simulation.simulation_parameters
     workflows = []
     for member in todo.new:
         item = todo.members[member]
+        maker = SimulationFlowMaker(
+            relabel_maker=relabel_maker,
+            master_pattern_maker=MasterPatternMaker(
+                engine=todo.engines[member],
+                parameters=parameters,
+                debye_waller=campaign.simulation.debye_waller,
+            ),
+        )
         flow = maker.make(
             item.structure, item.material_id, item.source, item.licence, campaign.name
         )
@@ -126,7 +170,7 @@ def submit(campaign: Campaign, stores: Stores) -> Plan:
         workflows.append(to_workflow(flow, metadata))
     add_workflows(stores.launchpad(strm_lvl="ERROR"), workflows)
     learning = advance(stores, campaign.name)
-    return Plan(todo.campaign, todo.members, todo.new, todo.refused, learning)
+    return replace(todo, learning=learning)
 
 
 def _record(campaign: Campaign, todo: Plan, stores: Stores) -> None:
@@ -137,8 +181,12 @@ def _record(campaign: Campaign, todo: Plan, stores: Stores) -> None:
     """
     content = campaign.model_dump(mode="json")
     config = content_hash(content)
-    present = [item for member, item in todo.members.items() if member not in todo.new]
-    ended = {item.material_id: _ended_simulation(item, campaign, stores) for item in present}
+    new = set(todo.new)
+    ended = {
+        item.material_id: _ended_simulation(item, campaign, todo.engines[member], stores)
+        for member, item in todo.members.items()
+        if member not in new
+    }
     simulations = sorted({key for key in ended.values() if key is not None})
     settled = sorted(material for material, key in ended.items() if key is not None)
     old = stores.get(CampaignDocument, campaign.name)
@@ -167,7 +215,9 @@ def _record(campaign: Campaign, todo: Plan, stores: Stores) -> None:
     stores.save(document)
 
 
-def _ended_simulation(item: SourceItem, campaign: Campaign, stores: Stores) -> str | None:
+def _ended_simulation(
+    item: SourceItem, campaign: Campaign, engine: Engine, stores: Stores
+) -> str | None:
     """Key of a member's simulation if that has ended; ``None`` while it is still to come."""
     from ebsdsg_flows.runstate import simulation_of
 
@@ -177,7 +227,7 @@ def _ended_simulation(item: SourceItem, campaign: Campaign, stores: Stores) -> s
     key = simulation_of(
         structure.model_dump(mode="json"),
         campaign.simulation.simulation_parameters,
-        campaign.simulation.make_engine(),
+        engine,
         campaign.simulation.debye_waller,
     ).key
     simulation = stores.get(SimulationDocument, key)

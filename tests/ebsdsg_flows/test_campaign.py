@@ -50,6 +50,34 @@ def test_the_demonstration_comes_with_the_package() -> None:
     assert demo_campaign() == load_campaign(REPOSITORY / "campaigns" / "demo.yaml")
 
 
+def overridden(rule: str) -> str:
+    return GOOD.replace("simulation: {", f"simulation: {{overrides: [{rule}], ")
+
+
+def test_the_first_override_that_is_for_a_structure_counts(tmp_path: Path) -> None:
+    text = GOOD.replace("npx: 5", "npx: 5, max_scatterings: 300").replace(
+        "simulation: {",
+        "simulation: {overrides: [{engine: emsoft, groups: [225, 229], materials: [mp-1]},"
+        " {engine: builtin, materials: [mp-2]},"
+        " {engine: emsoft, engine_options: {monte_carlo: cpu}, groups: [225]}], ",
+    )
+    simulation = load_campaign(written(tmp_path, text)).simulation
+    engines = [(e.name, e.physics_version) for e in simulation.make_engines()]
+    assert [name for name, _ in engines] == ["builtin", "emsoft", "builtin", "emsoft"]
+    assert engines[1][1] != engines[3][1]  # another Monte Carlo is another simulation
+    chosen = {
+        (material, group): simulation.engine_number(material, lambda group=group: group)
+        for material in ("mp-1", "mp-2", "mp-3")
+        for group in (225, 229, 230)
+    }
+    assert list(chosen.values()) == [1, 1, 0, 2, 2, 2, 3, 0, 0]
+
+    def never() -> int:
+        raise AssertionError("the space group is asked for although no rule needs it")
+
+    assert simulation.engine_number("mp-2", never) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -64,6 +92,15 @@ def test_the_demonstration_comes_with_the_package() -> None:
         (GOOD.replace('final_model: "true"', "final_model: other"), "final_model"),
         (GOOD.replace("source: demo", "source: demo, groups: [231]"), "231"),
         (GOOD.replace("simulation: {", "simulation: {engine: guess, "), "engine"),
+        (overridden("{engine: emsoft, groups: [230]}"), "max_scatterings: 300"),
+        (overridden("{engine: builtin}"), "for which groups or materials"),
+        (overridden("{groups: [230]}"), "'simulation.overrides.0.engine' is missing"),
+        (overridden("{engine: builtin, groups: [0]}"), "[0] are not space groups"),
+        (
+            overridden("{engine: builtin, grups: [1]}"),
+            "known keys here: engine, engine_options, gr",
+        ),
+        (overridden("{engine: builtin, groups: [1], engine_options: {a: 1}}"), "no option a"),
         ("structures: {source: demo}", "'name' is missing"),
         ("- a list", "must hold a mapping"),
         ("name: [", "not readable as YAML"),
