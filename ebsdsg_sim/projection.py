@@ -9,6 +9,7 @@ maps, found by a singular-value decomposition, give the exact sum: that is what 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -112,20 +113,49 @@ class Projector:
             for half in (mp.north, mp.south)
         )
         # North and south side by side make one picture: one interpolation serves both.
-        self._two_sided = not torch.equal(north, south)
-        maps = torch.cat((north, south), dim=2) if self._two_sided else north
-        self._npx = mp.npx
-        self._maps = maps.contiguous().to(self.device)
+        two_sided = not torch.equal(north, south)
+        maps = torch.cat((north, south), dim=2) if two_sided else north
+        self._take(maps, None if per_pixel is None else torch.from_numpy(per_pixel))
+
+    @classmethod
+    def from_prepared(
+        cls, maps: Tensor, pixel_weights: Tensor | None, detector: Detector, *, device: str = "cpu"
+    ) -> Projector:
+        """Projector from what :attr:`prepared` gave for the same detector, at no cost.
+
+        Parameters
+        ----------
+        maps, pixel_weights : see :attr:`prepared`; any floating-point type.
+        detector : the one they were prepared for.
+        device : where to compute.
+        """
+        projector = cls.__new__(cls)
+        projector.detector, projector.device = detector, torch.device(device)
+        projector._take(maps, pixel_weights)
+        return projector
+
+    def _take(self, maps: Tensor, pixel_weights: Tensor | None) -> None:
+        self._npx = maps.shape[1] // 2
+        self._two_sided = maps.shape[2] != maps.shape[1]
+        self._maps = maps.to(self.device, torch.float32).contiguous()
         self._pixel_weights = (
-            None
-            if per_pixel is None
-            else torch.from_numpy(per_pixel.astype(np.float32)).to(self.device)
+            None if pixel_weights is None else pixel_weights.to(self.device, torch.float32)
         )
-        directions = detector.directions().reshape(-1, 3).T
-        self._directions = torch.from_numpy(directions.astype(np.float32)).to(self.device)
+        self._directions = _pixel_directions(self.detector, self.device)
         if len(self._maps) > FEW_MAPS:
             # One row of all maps' values per node: the four corners are four contiguous reads.
             self._rows = self._maps.flatten(1).T.contiguous()
+
+    @property
+    def prepared(self) -> tuple[Tensor, Tensor | None]:
+        """What is interpolated, all energies combined.
+
+        Returns
+        -------
+        (n_maps, side, side) float32 maps, or (n_maps, side, 2 side) where the hemispheres differ;
+        and the (n_maps, pixels) weights of the maps in every pixel, if there are any.
+        """
+        return self._maps, self._pixel_weights
 
     @property
     def n_maps(self) -> int:
@@ -208,6 +238,13 @@ class Projector:
             per_sample_weights=weights.reshape(-1, 4),
         )
         return values.T.reshape(-1, *shape)
+
+
+@lru_cache(maxsize=4)
+def _pixel_directions(detector: Detector, device: torch.device) -> Tensor:
+    """(3, pixels) unit vectors to the pixels, one tensor for all projectors of a detector."""
+    directions = detector.directions().reshape(-1, 3).T
+    return torch.from_numpy(directions.astype(np.float32)).to(device)
 
 
 def to_uint8(patterns: Tensor | np.ndarray) -> Tensor:

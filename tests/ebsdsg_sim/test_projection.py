@@ -198,6 +198,15 @@ def test_any_number_of_patterns_at_once(nickel, monkeypatch, counts):
     assert projector.patterns(np.empty((0, 4))).shape == (0, 30, 30)
 
 
+@pytest.mark.parametrize("weights", ["exact", "mean", "none"])
+def test_a_prepared_projector_gives_the_same_bits(nickel, polar, weights):
+    detector, q = Detector.paper(size=40), random_rotations(5, 0)
+    for mp in (nickel, polar):
+        projector = Projector(mp, detector, energy_weights=weights)
+        again = Projector.from_prepared(*projector.prepared, detector)
+        assert torch.equal(projector.patterns(q), again.patterns(q))
+
+
 def test_to_uint8_uses_the_whole_range_of_every_pattern():
     patterns = torch.rand(3, 20, 20) * torch.tensor([1.0, 1e-6, 1e6])[:, None, None]
     eight = to_uint8(patterns)
