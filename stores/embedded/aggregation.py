@@ -14,10 +14,11 @@ from . import expressions
 from .errors import DatabaseError, not_implemented
 from .matching import compile_filter
 from .projecting import refuse_collisions
-from .values import clone
+from .values import clone, hash_key
 from .wire import decode, encode
 
 if TYPE_CHECKING:
+    from .collection import Collection
     from .engine import Engine
 
 # Stages that build new documents and leave those they read alone.
@@ -86,7 +87,11 @@ def aggregate(
     conditions: Mapping[str, Any] = {}
     if stages and "$match" in stages[0]:
         conditions = stages.pop(0)["$match"]
-    documents: list[dict[str, Any]] = [d for _, d in source.find(conditions, variables)]
+    documents = _counted(source, conditions, stages[0]) if stages else None
+    if documents is not None:
+        stages.pop(0)
+    else:
+        documents = [document for _, document in source.find(conditions, variables)]
     shared = True  # the documents are the stored ones and must not be changed
     for stage in stages:
         ((operator, options),) = stage.items()
@@ -115,6 +120,53 @@ def aggregate(
                 refuse_collisions(options)
             documents = expressions.run_stage(documents, clone(stage), view, variables)
     return documents
+
+
+def _counted(
+    source: Collection, conditions: Mapping[str, Any], stage: Mapping[str, Any]
+) -> list[dict[str, Any]] | None:
+    """Result of a ``$group`` that only counts by indexed fields; None if it does anything else."""
+    group = stage.get("$group")
+    if not isinstance(group, Mapping) or "_id" not in group:
+        return None
+    by = group["_id"]
+    fields = {"": by} if isinstance(by, str) else by
+    if not isinstance(fields, Mapping) or not fields:
+        return None
+    if not all(isinstance(f, str) and f[:1] == "$" and f[1:2] != "$" for f in fields.values()):
+        return None
+    if any(name.startswith("$") or "." in name for name in fields):
+        return None
+    steps = {name: _step(value) for name, value in group.items() if name != "_id"}
+    if None in steps.values():
+        return None
+    paths = {name: field[1:] for name, field in fields.items()}
+    found = source.tally(tuple(paths.values()), conditions)
+    if found is None:
+        return None
+    totals: dict[Any, tuple[Any, int]] = {}
+    for values, count in found:
+        key = tuple(hash_key(values[path]) for path in paths.values())
+        identifier = (
+            values[paths[""]]
+            if isinstance(by, str)
+            else {name: values[path] for name, path in paths.items()}
+        )
+        totals[key] = (totals.get(key, (identifier, 0))[0], totals.get(key, (None, 0))[1] + count)
+    return [
+        {"_id": identifier, **{name: count * (step or 0) for name, step in steps.items()}}
+        for identifier, count in totals.values()
+    ]
+
+
+def _step(accumulator: Any) -> int | None:
+    """What an accumulator adds for each document if that is a constant, else None."""
+    if accumulator == {"$count": {}}:
+        return 1
+    if isinstance(accumulator, Mapping) and set(accumulator) == {"$sum"}:
+        amount = accumulator["$sum"]
+        return amount if type(amount) is int else None
+    return None
 
 
 def check_pipeline(pipeline: Any, *, nested: bool = False) -> None:

@@ -15,10 +15,15 @@ from typing import Any
 from bson import ObjectId
 
 from .errors import DatabaseError
+from .expressions import sort_documents
 from .indexes import IndexDefinition, PathIndex, UniqueIndex
-from .matching import compile_filter, equality_bounds
+from .matching import compile_filter, equality_bounds, exact_bounds
+from .tallies import Order, Tally
 from .values import hash_key, lookup, split_path
 from .wire import MAX_DOCUMENT, encode
+
+FEW = 500
+"""Matches that are sorted at once, without an order kept for them."""
 
 
 @dataclass
@@ -72,6 +77,8 @@ class Collection:
         self._ids: dict[Any, int] = {}
         self._paths: dict[str, PathIndex] = {}
         self._unique: dict[str, UniqueIndex] = {}
+        self._tallies: dict[tuple[str, ...], Tally] = {}
+        self._orders: dict[tuple[str, bool], Order] = {}
         self.changes = Changes()
 
     def __len__(self) -> int:
@@ -82,6 +89,7 @@ class Collection:
     def plan(self, conditions: Mapping[str, Any]) -> Plan:
         """Choose the index that leaves the fewest documents to look at."""
         best: tuple[int, str, list[set[int]]] | None = None
+        single: list[set[int]] = []
         for path, keys in equality_bounds(conditions):
             if path == "_id":
                 found = [{self._ids[key]} for key in keys if key in self._ids]
@@ -91,10 +99,16 @@ class Collection:
             else:
                 continue
             size = sum(map(len, found))
+            if len(found) == 1:
+                single.append(found[0])
             if best is None or size < best[0]:
                 best = (size, path, found)
         if best is not None:
-            return Plan(sorted(set().union(*best[2])), best[1])
+            numbers = best[2][0] if len(best[2]) == 1 else set().union(*best[2])
+            for others in single:
+                if others is not numbers:
+                    numbers = numbers & others
+            return Plan(sorted(numbers), best[1])
         branches = conditions.get("$or")
         if isinstance(branches, list) and branches:
             plans = [self.plan(branch) for branch in branches]
@@ -121,6 +135,88 @@ class Collection:
                 document = self.documents[number]
                 if test(document):
                     yield number, document
+
+    def count(self, conditions: Mapping[str, Any]) -> int | None:
+        """Number of matches if the indexes alone tell it, else None."""
+        bounds = exact_bounds(conditions)
+        if not bounds or any(path not in self._paths for path, _ in bounds):
+            return None
+        matches = []
+        for path, keys in bounds:
+            found = self._paths[path].find(keys)
+            matches.append(found[0] if len(found) == 1 else set().union(*found))
+        matches.sort(key=len)
+        return len(matches[0].intersection(*matches[1:]))
+
+    def tally(
+        self, paths: tuple[str, ...], conditions: Mapping[str, Any]
+    ) -> list[tuple[dict[str, Any], int]] | None:
+        """Combinations of values at indexed paths among the matches, and how many have each.
+
+        Returns
+        -------
+        Values by path with their number of documents; None if the documents must be looked at.
+        """
+        bounds = exact_bounds(conditions)
+        if bounds is None:
+            return None
+        wanted = tuple(sorted({*paths, *(path for path, _ in bounds)}))
+        if not wanted or any(path not in self._paths for path in wanted):
+            return None
+        if wanted not in self._tallies:
+            made = self._tallies[wanted] = Tally(wanted)
+            for document in self.documents.values():
+                made.add(document)
+        tally = self._tallies[wanted]
+        return tally.matching(bounds) if tally.useful else None
+
+    def first(
+        self,
+        conditions: Mapping[str, Any],
+        order: Mapping[str, Any],
+        wanted: int,
+        variables: dict[str, Any] | None = None,
+    ) -> list[tuple[int, dict[str, Any]]]:
+        """The first matches in an order, ties in insertion order; `wanted` 0 means all.
+
+        They are read along an index if that looks at fewer documents than sorting all matches.
+        """
+        path, direction = next(iter(order.items()))
+        if wanted and path in self._paths and type(direction) is not bool and direction in (1, -1):
+            plan = self.plan(conditions)
+            matches = len(self) if plan.numbers is None else len(plan.numbers)
+            if matches > FEW and wanted * len(self) < matches * matches / 10:
+                return self._along(path, direction == -1, conditions, order, wanted, variables)
+        pairs = list(self.find(conditions, variables))
+        numbers = {id(document): number for number, document in pairs}
+        ordered = sort_documents((document for _, document in pairs), order)
+        return [(numbers[id(document)], document) for document in ordered[: wanted or None]]
+
+    def _along(
+        self,
+        path: str,
+        descending: bool,
+        conditions: Mapping[str, Any],
+        order: Mapping[str, Any],
+        wanted: int,
+        variables: dict[str, Any] | None,
+    ) -> list[tuple[int, dict[str, Any]]]:
+        if (path, descending) not in self._orders:
+            made = self._orders[path, descending] = Order(path, descending=descending)
+            made.fill(self.documents)
+        test = compile_filter(conditions, variables)
+        rest = dict(list(order.items())[1:])
+        found: list[tuple[int, dict[str, Any]]] = []
+        for run in self._orders[path, descending].runs():
+            matches = [(n, self.documents[n]) for n in run if test(self.documents[n])]
+            if rest and len(matches) > 1:
+                numbers = {id(document): number for number, document in matches}
+                ordered = sort_documents((document for _, document in matches), rest)
+                matches = [(numbers[id(document)], document) for document in ordered]
+            found += matches
+            if len(found) >= wanted:
+                break
+        return found[:wanted]
 
     def expired(self, now: dt.datetime) -> list[int]:
         """Numbers of documents past the time of a TTL index (`now` is naive UTC)."""
@@ -212,6 +308,10 @@ class Collection:
         self._ids[hash_key(document["_id"])] = number
         for path in self._paths.values():
             path.add(number, document)
+        for tally in self._tallies.values():
+            tally.add(document)
+        for order in self._orders.values():
+            order.add(number, document)
         for index, entries in claims:
             index.add(number, entries)
 
@@ -223,6 +323,10 @@ class Collection:
     def _unindex(self, number: int, document: dict[str, Any]) -> None:
         for path in self._paths.values():
             path.remove(number, document)
+        for tally in self._tallies.values():
+            tally.remove(document)
+        for order in self._orders.values():
+            order.remove(number, document)
         for index in self._unique.values():
             index.remove(index.definition.entries(document))
 
@@ -305,3 +409,5 @@ class Collection:
         self._unique.pop(name, None)
         still_used = {path for index in self.indexes.values() for path in index.key}
         self._paths = {path: hashed for path, hashed in self._paths.items() if path in still_used}
+        self._tallies.clear()
+        self._orders.clear()

@@ -173,6 +173,30 @@ def equality_bounds(conditions: Mapping[str, Any]) -> list[tuple[str, list[Any]]
     return bounds
 
 
+def exact_bounds(conditions: Mapping[str, Any]) -> list[tuple[str, set[Any]]] | None:
+    """Equality conditions that together say exactly what the filter says.
+
+    Returns
+    -------
+    Pairs of a path and the hash keys one of which a document must have there; None if the filter
+    asks for anything else beside them.
+    """
+    for path, condition in conditions.items():
+        if path.startswith("$"):
+            return None
+        values = [condition]
+        if is_operator_document(condition):
+            if set(condition) == {"$eq"}:
+                values = [condition["$eq"]]
+            elif set(condition) == {"$in"} and isinstance(condition["$in"], list):
+                values = condition["$in"]
+            else:
+                return None
+        if any(isinstance(value, Regex) for value in values):
+            return None
+    return [(path, set(keys)) for path, keys in equality_bounds(conditions)]
+
+
 def exact_values(conditions: Mapping[str, Any]) -> dict[str, Any]:
     """Fields an upsert takes from its filter: plain and ``$eq`` conditions, also inside $and."""
     fields: dict[str, Any] = {}

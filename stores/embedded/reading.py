@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import aggregation, expressions
+from . import aggregation
 from .arguments import Command, Reply, check_collation, check_hint, namespace_of
 from .collection import Collection
 from .errors import DatabaseError
@@ -31,12 +31,13 @@ def find(engine: Engine, command: Command) -> Reply:
     if limit < 0 or skip < 0:
         raise DatabaseError(2, "limit and skip must not be negative")
     project = compile_projection(command.get("projection"), query)
-    matches: Iterable[dict[str, Any]] = (
-        document for _, document in collection.find(query, command.get("let"))
-    )
+    last = skip + limit if limit else 0
+    matches: Iterable[tuple[int, dict[str, Any]]]
     if command.get("sort"):
-        matches = expressions.sort_documents(matches, command["sort"])
-    found = list(itertools.islice(matches, skip, skip + limit if limit else None))
+        matches = collection.first(query, command["sort"], last, command.get("let"))
+    else:
+        matches = collection.find(query, command.get("let"))
+    found = [document for _, document in itertools.islice(matches, skip, last or None)]
     return engine.cursors.reply(
         namespace,
         map(project, found),
@@ -85,6 +86,10 @@ def aggregate(engine: Engine, command: Command) -> Reply:
 def _count(collection: Collection, query: Mapping[str, Any], skip: int, limit: int | None) -> int:
     if not query:
         rest = max(len(collection) - skip, 0)
+        return rest if limit is None else min(rest, limit)
+    known = collection.count(query)
+    if known is not None:
+        rest = max(known - skip, 0)
         return rest if limit is None else min(rest, limit)
     return aggregation.count(collection.find(query), skip, limit)
 

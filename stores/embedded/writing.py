@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
 
-from . import expressions
 from .arguments import Command, Reply, check_collation, check_fields, check_hint, namespace_of
 from .collection import Collection
 from .errors import DatabaseError
@@ -169,13 +168,9 @@ def _select(
     """Documents a statement works on; `limit` 0 means all."""
     check_hint(collection, options.get("hint"))
     check_collation(options.get("collation"))
-    found = collection.find(query)
     if order:
-        pairs = list(found)
-        numbers = {id(document): number for number, document in pairs}
-        ordered = expressions.sort_documents((document for _, document in pairs), order)
-        found = iter([(numbers[id(document)], document) for document in ordered])
-    return list(itertools.islice(found, limit or None))
+        return collection.first(query, order, limit)
+    return list(itertools.islice(collection.find(query), limit or None))
 
 
 def _change(
