@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ebsdsg_flows.sources import NAMED
+
 if TYPE_CHECKING:
     from ebsdsg_flows.engines import Engine
     from ebsdsg_sim.parameters import SimulationParameters
@@ -30,11 +32,15 @@ class StructureQuery(_Section):
 
     Parameters
     ----------
-    source : ``demo`` for the packaged set, or a path: CIF file, folder of CIF files, JSON lines.
+    source : ``demo`` for the packaged set; ``materials_project`` for what ``ebsdsg import`` fetched
+        from there; ``imported`` for all that was imported; or a path: CIF file, folder of CIF
+        files, JSON lines, description of a maggma store (YAML or JSON).
     groups : true space groups kept; empty keeps all.
     materials : identifiers kept; empty keeps all.
     max_volume : largest conventional cell per true space group [Angstrom^3].
     symprec : tolerance of the symmetry search [Angstrom].
+    include_gnome : take entries of the Materials Project whose licence (CC BY-NC 4.0) excludes
+        commercial use.
     """
 
     source: str
@@ -42,6 +48,7 @@ class StructureQuery(_Section):
     materials: tuple[str, ...] = ()
     max_volume: dict[int, float] = Field(default_factory=dict)
     symprec: float = Field(default=0.1, gt=0)
+    include_gnome: bool = False
 
     @field_validator("groups")
     @classmethod
@@ -220,7 +227,7 @@ def load_campaign(path: str | Path) -> Campaign:
     except ValidationError as error:
         raise CampaignError(f"{path}: {_first_problem(error)}") from None
     source = campaign.structures.source
-    if source != "demo" and not Path(source).is_absolute():
+    if source not in NAMED and not Path(source).is_absolute():
         query = campaign.structures.model_copy(update={"source": str(path.parent / source)})
         campaign = campaign.model_copy(update={"structures": query})
     return campaign

@@ -98,7 +98,7 @@ def plan(campaign: Campaign, stores: Stores) -> Plan:
     from ebsdsg_flows.sources import SourceError, read_sources
     from ebsdsg_flows.workflows import known_members
 
-    items, refused = read_sources(campaign.structures)
+    items, refused = read_sources(campaign.structures, stores)
     there = {item.material_id for item in items}.union(identifier for identifier, _ in refused)
     named = {name for override in campaign.simulation.overrides for name in override.materials}
     if absent := sorted(named - there):
