@@ -55,8 +55,12 @@ def canonical_json(obj: Any) -> str:
     >>> canonical_json({"b": (1.0, -0.0), "a": 0.1 + 0.2})
     '{"a":0.3,"b":[1,0]}'
     """
+    try:
+        plain = _canonical_plain(obj)
+    except IdentityError:
+        plain = _canonical(obj, "value")  # says where it is if it has no canonical form
     return json.dumps(
-        _canonical(obj, "value"),
+        plain,
         sort_keys=True,
         separators=(",", ":"),
         ensure_ascii=True,
@@ -78,6 +82,26 @@ def content_hash(obj: Any) -> str:
     True
     """
     return hashlib.sha256(canonical_json(obj).encode("ascii")).hexdigest()
+
+
+def _canonical_plain(value: Any) -> Any:
+    """The same as `_canonical` for values of JSON's own types, several times faster.
+
+    Raises
+    ------
+    IdentityError
+        For anything else, and for what has no canonical form.
+    """
+    kind = type(value)
+    if kind is float:
+        return _canonical_float(value, "")
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
+    if kind is list or kind is tuple:
+        return [_canonical_plain(item) for item in value]
+    if kind is dict and all(type(key) is str for key in value):
+        return {key: _canonical_plain(item) for key, item in value.items()}
+    raise IdentityError(f"{kind.__name__} is not one of JSON's types")
 
 
 def _canonical(value: Any, path: str) -> Any:
