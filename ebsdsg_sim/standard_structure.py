@@ -70,6 +70,20 @@ class Orbit:
 
 
 @dataclass(frozen=True)
+class Disordered:
+    """Symmetry of a structure whose atoms were all made one element.
+
+    Parameters
+    ----------
+    space_group : number
+    n_atoms_primitive : atoms in the primitive cell; fewer than before where translations appeared
+    """
+
+    space_group: int
+    n_atoms_primitive: int
+
+
+@dataclass(frozen=True)
 class StandardStructure:
     """A structure on its standard conventional cell, with its symmetry spelled out.
 
