@@ -182,7 +182,23 @@ class Preprocessing:
         -------
         (n, 1, crop, crop) float32.
         """
-        x = self.prepare(patterns)
+        return self.random_crops(self.prepare(patterns), generator, flips=flips)
+
+    def random_crops(
+        self, prepared: Tensor, generator: torch.Generator, *, flips: bool = True
+    ) -> Tensor:
+        """Crop prepared patterns each at a random place and flip them at random.
+
+        Parameters
+        ----------
+        prepared : (n, size, size) output of :meth:`prepare`.
+        generator, flips : as in :meth:`for_training`.
+
+        Returns
+        -------
+        (n, 1, crop, crop) float32.
+        """
+        x = prepared
         n, span = len(x), self.size - self.crop + 1
         top, left = torch.randint(span, (2, n, 1), generator=generator).to(x.device)
         rows = top + torch.arange(self.crop, device=x.device)
@@ -205,9 +221,13 @@ class Preprocessing:
         -------
         (n, 1, crop, crop) float32.
         """
+        return self.centre_crops(self.prepare(patterns))
+
+    def centre_crops(self, prepared: Tensor) -> Tensor:
+        """Crop prepared patterns (n, size, size) at the centre: (n, 1, crop, crop) float32."""
         start = (self.size - self.crop) // 2
         stop = start + self.crop
-        return self.prepare(patterns)[:, start:stop, start:stop].unsqueeze(1)
+        return prepared[:, start:stop, start:stop].unsqueeze(1)
 
 
 @lru_cache(maxsize=8)
