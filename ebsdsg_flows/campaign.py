@@ -39,6 +39,8 @@ class StructureQuery(_Section):
     materials : identifiers kept; empty keeps all.
     max_volume : largest conventional cell per true space group [Angstrom^3].
     symprec : tolerance of the symmetry search [Angstrom].
+    origin : who chooses axes and origin among the equivalent ones: ``spglib``, or ``findsym``, for
+        which the workers need the program FINDSYM.
     include_gnome : take entries of the Materials Project whose licence (CC BY-NC 4.0) excludes
         commercial use.
     """
@@ -48,6 +50,7 @@ class StructureQuery(_Section):
     materials: tuple[str, ...] = ()
     max_volume: dict[int, float] = Field(default_factory=dict)
     symprec: float = Field(default=0.1, gt=0)
+    origin: Literal["spglib", "findsym"] = "spglib"
     include_gnome: bool = False
 
     @field_validator("groups")

@@ -40,6 +40,8 @@ class CifStructure:
     structure : pymatgen structure, all atoms of the cell
     identifier : name of the file and the beginning of its hash
     source : for the document
+    symmetry : operations that the file states, or means
+    wyckoff : Wyckoff letter of each atom of the asymmetric unit, empty where the file gives none
 
     Notes
     -----
@@ -50,6 +52,8 @@ class CifStructure:
     structure: Structure
     identifier: str
     source: Source
+    symmetry: SymmetryChoice
+    wyckoff: tuple[str, ...]
 
 
 def read_cif(path: str | Path, *, block: str | None = None) -> CifStructure:
@@ -80,11 +84,14 @@ def read_cif(path: str | Path, *, block: str | None = None) -> CifStructure:
             f"{name}: the file is broken ({type(error).__name__} {error})"
         ) from None
     candidates = [_expand(name, lattice, sites, choice) for choice in choices]
-    chosen = candidates[0] if len(candidates) == 1 else _decide(name, data, choices, candidates)
+    best = 0 if len(candidates) == 1 else _decide(name, data, choices, candidates)
+    letters = data.get("_atom_site_Wyckoff_symbol") or data.get("_atom_site_Wyckoff_label")
     return CifStructure(
-        structure=_to_pymatgen(lattice, chosen, choices[0].space_group),
+        structure=_to_pymatgen(lattice, candidates[best], choices[best].space_group),
         identifier=f"{path.stem}-{hashlib.sha256(content).hexdigest()[:8]}",
         source=Source(kind="cif", identifier=path.name, reference=_reference(data)),
+        symmetry=choices[best],
+        wyckoff=tuple(map(str, letters)) if isinstance(letters, list) else ("",) * len(sites),
     )
 
 
@@ -231,8 +238,8 @@ def _expand(
 
 def _decide(
     name: str, data: dict[str, Any], choices: list[SymmetryChoice], candidates: list[Atoms]
-) -> Atoms:
-    """The origin choice that gives the density or the formula units of the file."""
+) -> int:
+    """Number of the origin choice that gives the density or the formula units of the file."""
     counts = [sum(atoms.composition.values()) for atoms in candidates]
     if "_exptl_crystal_density_diffrn" in data:
         stated = number(
@@ -253,7 +260,7 @@ def _decide(
     else:
         fits = []
     if fits.count(True) == 1:
-        return candidates[fits.index(True)]
+        return fits.index(True)
     densities = ", ".join(
         f"{atoms.density:.2f} g/cm^3 with {choice.label}"
         for atoms, choice in zip(candidates, choices, strict=True)

@@ -93,6 +93,33 @@ def symmetry_choices(
     return _of_group(name, number, suffix, cell)
 
 
+def hall_number_of(symmetry: SymmetryChoice) -> int | None:
+    """Hall number of the setting whose operations a file states.
+
+    Parameters
+    ----------
+    symmetry : operations, centring translations included, with the group's number.
+
+    Returns
+    -------
+    1 to 530, or ``None`` if the operations are those of no tabulated setting of that group.
+    """
+    wanted = _operation_set(symmetry.rotations, symmetry.translations)
+    for hall_number in range(1, 531):
+        if symmetry.space_group in (None, setting(hall_number).space_group) and wanted == (
+            _operation_set(*space_group_operations(hall_number))
+        ):
+            return hall_number
+    return None
+
+
+def _operation_set(rotations: np.ndarray, translations: np.ndarray) -> set[tuple[int, ...]]:
+    """Operations in a form that can be compared: integers, translations in 1/24 of an edge."""
+    steps = np.rint(translations * 24).astype(int) % 24
+    turns = np.rint(rotations).astype(int).reshape(len(rotations), 9)
+    return {tuple(row) for row in np.concatenate([turns, steps], axis=1).tolist()}
+
+
 def parse_operation(name: str, text: str) -> tuple[np.ndarray, np.ndarray]:
     """Rotation (3, 3) and translation (3,) of an operation such as ``-y, x-y, z+1/3``.
 

@@ -103,6 +103,11 @@ class Settings(BaseSettings):
     emsoft_grace: float = Field(
         20.0, gt=0, description="Seconds between SIGTERM and SIGKILL for a program that must end."
     )
+    findsym: Path | None = Field(
+        None,
+        description="FINDSYM's program, for campaigns with `structures.origin: findsym`; default: "
+        "`findsym` on PATH.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "WARNING", description="Level of FireWorks' messages in the logs of the workers."
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ebsdsg_flows.atoms import Atoms, StructureError, atoms_of, total_composition
 from ebsdsg_flows.naming import has_two_origins, point_group_symbol, prototype, reduced_formula
@@ -46,6 +46,10 @@ RELABEL_TOLERANCES = (0.001, 0.01, 0.1)
 """Tolerances at which the relabelled group is compared [Å]."""
 
 
+OriginProvider = Literal["spglib", "findsym"]
+"""Who chooses axes and origin among the equivalent ones; both in the standard settings."""
+
+
 def structure_document(
     structure: Structure | Mapping[str, Any] | Atoms,
     material_id: str,
@@ -54,6 +58,7 @@ def structure_document(
     licence: str = "unknown",
     symprec: float = SYMPREC,
     origin_choice: int = 2,
+    origin: OriginProvider = "spglib",
     debye_waller: float | Mapping[str, float] = DEFAULT_DEBYE_WALLER,
     relabel_tolerances: Iterable[float] = RELABEL_TOLERANCES,
 ) -> StructureDocument:
@@ -67,6 +72,8 @@ def structure_document(
     licence : on what terms
     symprec : tolerance of the symmetry search [Å], as the Materials Project gives it
     origin_choice : origin of the 24 groups with two; 2 is on an inversion centre
+    origin : ``findsym`` lets FINDSYM choose among the equivalent descriptions (its origin choice
+        is 2) and compares its answer with that of the other, ``spglib``
     debye_waller : Debye–Waller factor B [nm^2], one for all or by element symbol (elements that
         are not named get 0.004)
     relabel_tolerances : tolerances at which the relabelled group is compared [Å]; the label is
@@ -80,7 +87,10 @@ def structure_document(
     ------
     StructureError
         If the structure is malformed, has no symmetry at this tolerance, or does not come back
-        from its asymmetric unit with the same number of atoms, composition and density.
+        from its asymmetric unit with the same number of atoms, composition and density, or FINDSYM
+        describes another crystal.
+    ebsdsg_flows.findsym.FindsymMissing
+        If FINDSYM is asked for and not there.
     """
     atoms = structure if isinstance(structure, Atoms) else atoms_of(structure, material_id)
     tolerances = sorted({*relabel_tolerances, RELABEL_SYMPREC})
@@ -92,6 +102,10 @@ def structure_document(
             symprec=symprec / 10,
             origin_choice=origin_choice,
         )
+        if origin == "findsym":
+            from ebsdsg_flows.findsym import described_by_findsym
+
+            standard = described_by_findsym(atoms, standard)
         crystal = _crystal(standard, atoms, debye_waller)
         labels = dict(
             zip(

@@ -71,11 +71,18 @@ def member_hash(item: SourceItem, campaign: Campaign, engine: Engine) -> str:
         {
             "structure": item.structure.as_dict(),
             "symprec": campaign.structures.symprec,
+            **_origin_of(campaign),
             "debye_waller": campaign.simulation.debye_waller,
             "parameters": campaign.simulation.parameters,
             "engine": [engine.name, engine.physics_version],
         }
     )
+
+
+def _origin_of(campaign: Campaign) -> dict[str, str]:
+    """The origin provider, where it is not the usual one: older members keep their identity."""
+    origin = campaign.structures.origin
+    return {} if origin == "spglib" else {"origin": origin}
 
 
 def plan(campaign: Campaign, stores: Stores) -> Plan:
@@ -150,7 +157,9 @@ def submit(campaign: Campaign, stores: Stores) -> Plan:
 
     todo = plan(campaign, stores)
     _record(campaign, todo, stores)
-    relabel_maker = RelabelMaker(symprec=campaign.structures.symprec)
+    relabel_maker = RelabelMaker(
+        symprec=campaign.structures.symprec, origin=campaign.structures.origin
+    )
     parameters = campaign.simulation.simulation_parameters
     workflows = []
     for member in todo.new:

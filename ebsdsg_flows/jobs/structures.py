@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jobflow import Maker, Response, job
 
@@ -19,10 +19,12 @@ class RelabelMaker(Maker):
     ----------
     name : of the job.
     symprec : tolerance of the symmetry search [Angstrom].
+    origin : who chooses axes and origin, see :func:`ebsdsg_flows.structures.structure_document`.
     """
 
     name: str = "relabel"
     symprec: float = 0.1
+    origin: Literal["spglib", "findsym"] = "spglib"
 
     @job
     def make(
@@ -65,6 +67,7 @@ class RelabelMaker(Maker):
                 source=source,
                 licence=licence,
                 symprec=self.symprec,
+                origin=self.origin,
             )
         except StructureError as error:
             if campaign is None:
