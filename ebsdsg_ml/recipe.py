@@ -61,7 +61,7 @@ class DatasetRecipe:
     patterns_per_class: int = 9000
     size: int = 229
     detector: Mapping[str, Any] = field(default_factory=dict)
-    energy_weights: Literal["exact", "mean", "none"] = "mean"
+    energy_weights: Literal["exact", "fast", "none"] = "fast"
     background: bool = True
     solid_angle: Literal["physical", "emsoft"] = "physical"
     n_folds: int = 5
@@ -83,7 +83,7 @@ class DatasetRecipe:
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise RecipeError(f"{name} = {value!r}: must be an integer of at least {low}")
         for name, allowed in (
-            ("energy_weights", ("exact", "mean", "none")),
+            ("energy_weights", ("exact", "fast", "none")),
             ("background", (True, False)),
             ("solid_angle", ("physical", "emsoft")),
         ):

@@ -9,13 +9,66 @@ what an observer at the detector sees when looking at the sample.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 
 class DetectorError(ValueError):
     """The detector's geometry is impossible; the message names the value and its range."""
+
+
+@dataclass(frozen=True, eq=False)
+class GeometryShift:
+    """How far the geometry of each pattern is from the detector's.
+
+    Parameters
+    ----------
+    pc : (n, 3) added to Bruker's pattern centre: fractions of the width from the left edge, of the
+        height from the top edge, and of the height for the distance.
+    tilt : (n,) added to the detector's tilt [degrees].
+
+    Raises
+    ------
+    DetectorError
+        If the shapes do not agree or a value is not finite.
+    """
+
+    pc: np.ndarray
+    tilt: np.ndarray
+
+    def __post_init__(self) -> None:
+        pc, tilt = np.asarray(self.pc, dtype=float), np.asarray(self.tilt, dtype=float)
+        if tilt.ndim != 1 or pc.shape != (len(tilt), 3):
+            raise DetectorError(
+                f"shifts of shapes {pc.shape} and {tilt.shape}: need (n, 3) and (n,)"
+            )
+        if not (np.isfinite(pc).all() and np.isfinite(tilt).all()):
+            raise DetectorError("shifts of the geometry must be finite")
+        object.__setattr__(self, "pc", pc)
+        object.__setattr__(self, "tilt", tilt)
+
+    def __len__(self) -> int:
+        return len(self.tilt)
+
+
+@dataclass(frozen=True, eq=False)
+class Rays:
+    """Rays from the sample to a flat screen; n geometries, or 1 for all patterns.
+
+    The ray to a pixel is ``rows[:, :, row] + columns[:, :, column]``, in units of the distance to
+    the screen; its squared length is ``rows_squared[:, row] + columns_squared[:, column]``.
+
+    Parameters
+    ----------
+    rows, columns : (n, 3, rows) and (n, 3, columns), sample frame.
+    rows_squared, columns_squared : (n, rows) and (n, columns).
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    rows_squared: np.ndarray
+    columns_squared: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -32,7 +85,10 @@ class Detector:
     xpc, ypc : pattern centre from the middle of the screen, in pixels, in EMsoft's (version 5)
         signs: positive ``ypc`` is up, positive ``xpc`` is towards column 0.
     sample_tilt : between the surface normal and the beam [degrees].
-    azimuth : rotation of the sample about RD-TD's normal, EMsoft's omega [degrees].
+    azimuth : rotation of the screen about its own vertical, EMsoft's omega [degrees]; positive
+        turns its normal towards +TD.
+    twist : rotation of the screen about its normal; positive moves features counter-clockwise about
+        the pattern centre (kikuchipy's twist) [degrees].
 
     Raises
     ------
@@ -48,6 +104,7 @@ class Detector:
     ypc: float = 0.0
     sample_tilt: float = 70.0
     azimuth: float = 0.0
+    twist: float = 0.0
 
     def __post_init__(self) -> None:
         shape = tuple(int(n) for n in self.shape)
@@ -58,7 +115,7 @@ class Detector:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise DetectorError(f"{name} = {value}: must be a positive length in um")
-        for name in ("tilt", "sample_tilt", "azimuth", "xpc", "ypc"):
+        for name in ("tilt", "sample_tilt", "azimuth", "twist", "xpc", "ypc"):
             if not math.isfinite(getattr(self, name)):
                 raise DetectorError(f"{name} = {getattr(self, name)}: must be finite")
 
@@ -94,15 +151,63 @@ class Detector:
         -----
         EMsoft, ``EBSDmod.f90``, ``GenerateEBSDDetector``.
         """
+        rays = self.rays()
+        v = rays.rows[0].T[:, None, :] + rays.columns[0].T[None, :, :]
+        return v / np.linalg.norm(v, axis=-1, keepdims=True)
+
+    def rays(self, shift: GeometryShift | None = None) -> Rays:
+        """Rays to the pixels as sums of one vector per row and one per column.
+
+        On a flat screen that is all there is to the geometry, whichever way it is turned.
+
+        Parameters
+        ----------
+        shift : one change of the geometry per pattern; none by default.
+        """
         rows, columns = self.shape
-        x = (np.arange(columns) - (columns - 1) / 2 + self.xpc) * self.pixel_size
-        y = (np.arange(rows) - (rows - 1) / 2 + self.ypc) * self.pixel_size
-        y, x = np.meshgrid(y, x, indexing="ij")
-        return self._towards(x, y)
+        x = np.arange(columns) - (columns - 1) / 2 + self.xpc
+        y = np.arange(rows) - (rows - 1) / 2 + self.ypc
+        unit = self.distance / self.pixel_size
+        if shift is None:
+            x, y, z = x[None], y[None], np.ones((1, 1))
+            axes = self.axes()[None]
+        else:
+            x = x - columns * shift.pc[:, :1]
+            y = y - rows * shift.pc[:, 1:2]
+            z = 1 + rows * shift.pc[:, 2:] / unit
+            if z.min() <= 0:
+                raise DetectorError("a shift of the pattern centre puts the screen on the sample")
+            axes = np.stack([replace(self, tilt=self.tilt + float(t)).axes() for t in shift.tilt])
+        x, y = x / unit, y / unit
+        right, down, normal = (axes[:, :, i, None] for i in range(3))
+        return Rays(
+            rows=down * y[:, None] + normal * z[:, None],
+            columns=right * x[:, None],
+            rows_squared=y**2 + z**2,
+            columns_squared=x**2,
+        )
+
+    def axes(self) -> np.ndarray:
+        """Axes of the screen in the sample frame.
+
+        Returns
+        -------
+        (3, 3) float64: column 0 points to the right of the image, column 1 down, column 2 from the
+        sample to the screen along its normal; orthonormal, ``right x down = -normal``.
+        """
+        alpha = math.pi / 2 - math.radians(self.sample_tilt - self.tilt)
+        omega, gamma = math.radians(self.azimuth), math.radians(self.twist)
+        up = np.array([-math.cos(alpha), 0.0, math.sin(alpha)])
+        out = np.array([math.sin(alpha), 0.0, math.cos(alpha)])
+        side = np.array([0.0, 1.0, 0.0])
+        right = math.cos(omega) * side - math.sin(omega) * out
+        normal = math.sin(omega) * side + math.cos(omega) * out
+        turned = math.cos(gamma) * right - math.sin(gamma) * up
+        return np.stack((turned, -(math.cos(gamma) * up + math.sin(gamma) * right), normal), axis=1)
 
     def pattern_centre(self) -> np.ndarray:
         """Unit vector (3,) from the sample to the pattern centre, sample frame."""
-        return self._towards(np.zeros(()), np.zeros(()))
+        return self.axes()[:, 2]
 
     def solid_angles(self, reference: np.ndarray | None = None) -> np.ndarray:
         """How much each pixel collects, relative to the one at the pattern centre.
@@ -151,19 +256,3 @@ class Detector:
             0.5 - self.ypc / rows,
             self.distance / (rows * self.pixel_size),
         )
-
-    def _towards(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Unit vectors to screen points; x right, y down from the pattern centre [um]."""
-        alpha = math.pi / 2 - math.radians(self.sample_tilt - self.tilt)
-        omega = math.radians(self.azimuth)
-        along = -math.sin(omega) * x + math.cos(omega) * self.distance
-        across = math.cos(omega) * x + math.sin(omega) * self.distance
-        v = np.stack(
-            (
-                y * math.cos(alpha) + math.sin(alpha) * along,
-                across,
-                -math.sin(alpha) * y + math.cos(alpha) * along,
-            ),
-            axis=-1,
-        )
-        return v / np.linalg.norm(v, axis=-1, keepdims=True)

@@ -213,7 +213,7 @@ def test_patterns_are_those_of_the_projection(shared: Path, tmp_path: Path) -> N
         projector = Projector(
             read_master_pattern(real[0].path),
             recipe_detector(small),
-            energy_weights="mean",
+            energy_weights="fast",
             solid_angle="physical",
         )
         expected = to_uint8(projector.patterns(data.quaternions[nickel])).numpy()
