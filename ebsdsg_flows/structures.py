@@ -13,18 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ebsdsg_flows.atoms import Atoms, StructureError, atoms_of, total_composition
+from ebsdsg_flows.descent import descent
 from ebsdsg_flows.naming import has_two_origins, point_group_symbol, prototype, reduced_formula
 from ebsdsg_sim.asymmetric_unit import crystal_from_standard
 from ebsdsg_sim.crystal import DEFAULT_DEBYE_WALLER, Crystal, CrystalError
+from ebsdsg_sim.elements import atomic_number
 from ebsdsg_sim.standard_structure import Setting, StandardStructure
 from ebsdsg_sim.symmetry import (
     SymmetryError,
+    disorder,
     hall_number_for,
-    relabel_sensitivity,
     setting,
     standardize,
 )
 from stores.documents import (
+    ElementStatistics,
     Relabel,
     Source,
     SpaceGroup,
@@ -32,6 +35,7 @@ from stores.documents import (
     ToleranceResult,
     crystal_hash,
 )
+from stores.identity import content_hash
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -44,6 +48,9 @@ RELABEL_SYMPREC = 0.01
 
 RELABEL_TOLERANCES = (0.001, 0.01, 0.1)
 """Tolerances at which the relabelled group is compared [Å]."""
+
+LABELLING = 1
+"""Version of what is done here; documents of another one are made again by the builder."""
 
 
 OriginProvider = Literal["spglib", "findsym"]
@@ -107,13 +114,7 @@ def structure_document(
 
             standard = described_by_findsym(atoms, standard)
         crystal = _crystal(standard, atoms, debye_waller)
-        labels = dict(
-            zip(
-                tolerances,
-                relabel_sensitivity(standard, [t / 10 for t in tolerances]).values(),
-                strict=True,
-            )
-        )
+        disordered = {t: disorder(standard, symprec=t / 10) for t in tolerances}
     except (SymmetryError, CrystalError) as error:
         text = str(error)
         named = text if text.startswith(atoms.name) else f"{atoms.name}: {text}"
@@ -122,6 +123,7 @@ def structure_document(
     values = crystal.to_dict()
     composition = _composition(crystal)
     group = standard.setting
+    labels = {tolerance: found.space_group for tolerance, found in disordered.items()}
     number = labels[RELABEL_SYMPREC]
     return StructureDocument(
         key=material_id,
@@ -146,6 +148,7 @@ def structure_document(
                 ToleranceResult(symprec=tolerance, number=n) for tolerance, n in labels.items()
             ],
             sensitive=len(set(labels.values())) > 1,
+            descent=descent(standard, disordered[RELABEL_SYMPREC]),
         ),
         volume_conventional=round(standard.volume * 1e3, 6),
         volume_primitive=round(
@@ -158,9 +161,66 @@ def structure_document(
         mean_atomic_number=round(crystal.mean_atomic_number, 6),
         prototype=prototype(standard),
         symprec=symprec,
-        source=_source(source, material_id),
+        element_statistics=_element_statistics(composition),
+        labelling=LABELLING,
+        input_hash=input_hash(
+            atoms,
+            symprec=symprec,
+            origin_choice=origin_choice,
+            origin=origin,
+            debye_waller=debye_waller,
+            relabel_tolerances=tolerances,
+        ),
+        source=source_of(source, material_id),
         licence=licence,
         notes=_notes(atoms, group, symprec),
+    )
+
+
+def input_hash(
+    atoms: Atoms,
+    *,
+    symprec: float = SYMPREC,
+    origin_choice: int = 2,
+    origin: OriginProvider = "spglib",
+    debye_waller: float | Mapping[str, float] = DEFAULT_DEBYE_WALLER,
+    relabel_tolerances: Iterable[float] = RELABEL_TOLERANCES,
+) -> str:
+    """Hash of all that a structure's document is made from.
+
+    Parameters
+    ----------
+    atoms : the cell as given
+    symprec, origin_choice, origin, debye_waller, relabel_tolerances : of `structure_document`
+
+    Returns
+    -------
+    64 hexadecimal digits; a document with this ``input_hash`` is what would be made again.
+    """
+    return content_hash(
+        {
+            "lattice": atoms.lattice.tolist(),
+            "positions": atoms.positions.tolist(),
+            "species": atoms.species,
+            "notes": atoms.notes,
+            "stated_space_group": atoms.stated_space_group,
+            "symprec": symprec,
+            "origin_choice": origin_choice,
+            "origin": origin,
+            "debye_waller": debye_waller,
+            "relabel_tolerances": sorted({*relabel_tolerances, RELABEL_SYMPREC}),
+            "labelling": LABELLING,
+        }
+    )
+
+
+def _element_statistics(composition: Mapping[str, float]) -> ElementStatistics:
+    numbers = sorted(atomic_number(element) for element in composition)
+    return ElementStatistics(
+        n_elements=len(numbers),
+        lightest=numbers[0],
+        heaviest=numbers[-1],
+        difference=numbers[-1] - numbers[0],
     )
 
 
@@ -235,7 +295,8 @@ def _notes(atoms: Atoms, group: Setting, symprec: float) -> list[str]:
     ]
 
 
-def _source(source: Source | Mapping[str, str] | None, material_id: str) -> Source:
+def source_of(source: Source | Mapping[str, str] | None, material_id: str) -> Source:
+    """The source given, or this program where there is none."""
     if isinstance(source, Source):
         return source
     return Source(**(source or {"kind": "python", "identifier": material_id}))

@@ -316,11 +316,13 @@ class Crystal:
         start = start + shift[distances(shift, self.lattice) < POSITION_TOLERANCE].mean(axis=0)
         images = (rotations @ start + translations) % 1.0
         images[images > 1 - 1e-9] = 0.0
+        # one of each coset of the operations that leave the position in place, in their order
         kept: list[int] = []
-        near = distances(images[:, None] - images[None], self.lattice) < POSITION_TOLERANCE
-        for i in range(len(images)):
-            if not near[i, kept].any():
-                kept.append(i)
+        left = np.arange(len(images))
+        while len(left):
+            kept.append(int(left[0]))
+            gaps = distances(images[left] - images[left[0]], self.lattice)
+            left = left[gaps >= POSITION_TOLERANCE]
         return images[kept]
 
     def _sum(self, value: Any) -> float:

@@ -235,6 +235,12 @@ def primitive_operations(space_group: int) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(found.rotations, dtype=np.int64), np.asarray(found.translations) % 1.0
 
 
+@cache
+def point_group_order(space_group: int) -> int:
+    """Number of operations of a group's point group."""
+    return len(primitive_operations(space_group)[0])
+
+
 def identify(rotations: np.ndarray, translations: np.ndarray) -> int:
     """Number of the space group that operations on a primitive basis make.
 

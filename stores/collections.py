@@ -53,8 +53,8 @@ class Stores:
     client : the pymongo client.
     database : the pymongo database.
     root : data root of the embedded server, ``None`` with any other server.
-    source_structures, imports, structures, simulations, runs, master_patterns, datasets,
-    training_runs, predictions, campaigns : pymongo collections.
+    source_structures, imports, structures, unusable_structures, simulations, runs,
+    master_patterns, datasets, training_runs, predictions, campaigns : pymongo collections.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class Stores:
         self.source_structures = self.database["source_structures"]
         self.imports = self.database["imports"]
         self.structures = self.database["structures"]
+        self.unusable_structures = self.database["unusable_structures"]
         self.simulations = self.database["simulations"]
         self.runs = self.database["runs"]
         self.master_patterns = self.database["master_patterns"]

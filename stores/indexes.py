@@ -28,7 +28,12 @@ INDEXES: dict[str, dict[str, list[tuple[str, int]]]] = {
         "crystal": [("crystal_hash", 1)],
         "formula": [("formula", 1)],
         "groups": [("space_group.number", 1), ("relabel.number", 1)],
+        "sensitive": [("relabel.sensitive", 1)],
         "last_updated": [("last_updated", 1)],
+    },
+    "unusable_structures": {
+        "key_unique": [("key", 1)],
+        "kind": [("kind", 1)],
     },
     "simulations": {
         "key_unique": [("key", 1)],

@@ -35,7 +35,7 @@ class RelabelMaker(Maker):
         licence: str = "unknown",
         campaign: str | None = None,
     ) -> dict[str, Any] | Response:
-        """Make and store the structure's document.
+        """Make and store the structure's document, unless the database has it.
 
         Parameters
         ----------
@@ -52,16 +52,18 @@ class RelabelMaker(Maker):
 
         Raises
         ------
-        ebsdsg_flows.structures.StructureError
+        ebsdsg_flows.atoms.StructureError
             If the structure cannot be used and belongs to no campaign.
         """
         from ebsdsg_flows.advance import settle
+        from ebsdsg_flows.atoms import StructureError
+        from ebsdsg_flows.builders.one_structure import structure_in
         from ebsdsg_flows.session import open_stores
-        from ebsdsg_flows.structures import StructureError, structure_document
 
         stores = open_stores()
         try:
-            document = structure_document(
+            document = structure_in(
+                stores,
                 structure,
                 material_id,
                 source=source,

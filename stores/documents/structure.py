@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stores.documents.base import Document, GroupNumber, Hash, Name, Part
+from stores.documents.base import Document, GroupNumber, Hash, Name, Part, Time
 from stores.identity import content_hash
 
 
@@ -53,6 +53,30 @@ class ToleranceResult(Part):
     number: GroupNumber
 
 
+class Descent(Part):
+    """How a structure's space group lies below that of its disordered form.
+
+    Attributes
+    ----------
+    kind : ``same``; ``klassengleiche`` (translations were lost), ``isomorphic`` (to a group of the
+        same type), ``translationengleiche`` (the point group was reduced), ``general`` (both), or
+        ``unknown``: no chain of maximal subgroups with these indices was found.
+    k_index : primitive cells of the disordered form in one of the structure.
+    t_index : order of the disordered point group over that of the structure.
+    groups : numbers from the disordered group down to the structure's, one maximal subgroup at a
+        time; empty if ``unknown``.
+    text : the same in words.
+    """
+
+    kind: Literal[
+        "same", "klassengleiche", "isomorphic", "translationengleiche", "general", "unknown"
+    ]
+    k_index: int = Field(ge=1)
+    t_index: int = Field(ge=1)
+    groups: list[GroupNumber]
+    text: Name
+
+
 class Relabel(Part):
     """Space group after compositional disordering (every atom made the same element).
 
@@ -62,6 +86,7 @@ class Relabel(Part):
     symprec : tolerance of the answer [Å].
     by_tolerance : group number at every tolerance tried.
     sensitive : whether the answer depends on the tolerance.
+    descent : why the label changed; ``None`` in documents made before this was recorded.
     """
 
     number: GroupNumber
@@ -69,6 +94,7 @@ class Relabel(Part):
     symprec: float = Field(gt=0)
     by_tolerance: list[ToleranceResult]
     sensitive: bool
+    descent: Descent | None = None
 
     @model_validator(mode="after")
     def _sensitivity_follows(self) -> Self:
@@ -76,6 +102,22 @@ class Relabel(Part):
         if self.sensitive != (len(numbers) > 1):
             raise ValueError("sensitive contradicts by_tolerance")
         return self
+
+
+class ElementStatistics(Part):
+    """Atomic numbers of a structure's elements, whatever their amounts.
+
+    Attributes
+    ----------
+    n_elements : number of different elements.
+    lightest, heaviest : smallest and largest atomic number.
+    difference : of these two; for two elements it is the paper's ΔZ.
+    """
+
+    n_elements: int = Field(ge=1)
+    lightest: int = Field(ge=1)
+    heaviest: int = Field(ge=1)
+    difference: int = Field(ge=0)
 
 
 class Source(Part):
@@ -110,6 +152,11 @@ class StructureDocument(Document):
     mean_atomic_number : mean over the atoms of the cell, weighted by occupancy.
     prototype : composition-free name of the arrangement, such as ``AB_cP2_221_1_1``.
     symprec : tolerance with which the cell was symmetrised [Å].
+    element_statistics : lightest and heaviest element; ``None`` in older documents.
+    labelling : version of the way in which labels are found; 0 in older documents.
+    input_hash : content hash of the atoms given, the tolerances and ``labelling``: a document with
+        the same one need not be made again.
+    built_from : ``last_updated`` of the source entry that it was built from, if it was.
     """
 
     collection: ClassVar[str] = "structures"
@@ -131,6 +178,10 @@ class StructureDocument(Document):
     mean_atomic_number: float = Field(gt=0)
     prototype: str | None = None
     symprec: float = Field(gt=0)
+    element_statistics: ElementStatistics | None = None
+    labelling: int = Field(default=0, ge=0)
+    input_hash: Hash | None = None
+    built_from: Time | None = None
     source: Source
     licence: Name
     notes: list[str] = Field(default_factory=list)
@@ -156,3 +207,38 @@ class StructureDocument(Document):
             "relabelled": self.relabel.number,
             "atoms": self.n_atoms,
         }
+
+
+class UnusableStructureDocument(Document):
+    """An entry that no structure could be made of, and why; the key is its material id.
+
+    Attributes
+    ----------
+    reason : what is wrong with it.
+    kind : ``withdrawn`` by its source, ``refused`` (its atoms are impossible or have no symmetry),
+        or ``defect`` (of this program).
+    formula : as its source gives it.
+    symprec : tolerance tried [Å].
+    source, licence : as of :class:`StructureDocument`.
+    built_from : ``last_updated`` of the entry; a newer entry is tried again by itself.
+    """
+
+    collection: ClassVar[str] = "unusable_structures"
+
+    material_id: Name
+    reason: Name
+    kind: Literal["withdrawn", "refused", "defect"]
+    formula: str = ""
+    symprec: float = Field(gt=0)
+    source: Source
+    licence: Name
+    built_from: Time | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.key != self.material_id:
+            raise ValueError(f"key {self.key!r} is not the material_id {self.material_id!r}")
+        return self
+
+    def _summary(self) -> dict[str, Any]:
+        return {"kind": self.kind, "reason": self.reason}

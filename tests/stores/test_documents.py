@@ -30,6 +30,7 @@ from stores.documents import (
     SourceStructureDocument,
     StructureDocument,
     TrainingRunDocument,
+    UnusableStructureDocument,
     crystal_hash,
     entry_hash,
     simulation_key,
@@ -103,6 +104,17 @@ SAMPLES: dict[str, Document] = {
         entry_hash=entry_hash({}, space_group=225, deprecated=False, licence="CC-BY-4.0"),
     ),
     "structure": StructureDocument(**structure_values()),
+    "unusable structure": UnusableStructureDocument(
+        key="mp-7",
+        material_id="mp-7",
+        reason="mp-7: atoms 1 (Ni) and 2 (Al) overlap",
+        kind="refused",
+        symprec=0.1,
+        source=Origin(kind="materials project", identifier="mp-7").model_dump(
+            include={"kind", "identifier", "reference"}
+        ),
+        licence="CC-BY-4.0",
+    ),
     "simulation": simulation(),
     "run": RunDocument(
         stage="master pattern",

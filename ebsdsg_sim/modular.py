@@ -1,0 +1,122 @@
+"""Linear algebra modulo a prime: sublattices that a point group keeps, and affine solutions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+
+
+def row_reduced(matrix: np.ndarray, prime: int) -> tuple[np.ndarray, list[int]]:
+    """Reduced row echelon form modulo a prime, without its zero rows, and the pivot columns.
+
+    Parameters
+    ----------
+    matrix : (m, n) integers
+    prime : modulus
+    """
+    left = np.array(matrix, dtype=np.int64) % prime
+    pivots: list[int] = []
+    row = 0
+    for column in range(left.shape[1]):
+        below = np.flatnonzero(left[row:, column])
+        if not len(below):
+            continue
+        left[[row, row + below[0]]] = left[[row + below[0], row]]
+        left[row] = left[row] * pow(int(left[row, column]), -1, prime) % prime
+        others = np.flatnonzero(left[:, column])
+        others = others[others != row]
+        left[others] = (left[others] - np.outer(left[others, column], left[row])) % prime
+        pivots.append(column)
+        row += 1
+        if row == len(left):
+            break
+    return left[:row], pivots
+
+
+def affine_solutions(
+    matrix: np.ndarray, right: np.ndarray, ignored: np.ndarray, prime: int
+) -> Iterator[np.ndarray]:
+    """Solutions x of ``matrix @ x = right`` modulo a prime, one of each class.
+
+    Parameters
+    ----------
+    matrix, right : (m, n) and (m,) integers
+    ignored : (n, k) columns; solutions that differ by a combination of them are one class
+    prime : modulus
+
+    Yields
+    ------
+    (n,) integers; nothing if there is no solution.
+    """
+    n = matrix.shape[1]
+    reduced, pivots = row_reduced(np.column_stack((matrix, right)), prime)
+    if n in pivots:
+        return
+    particular = np.zeros(n, dtype=np.int64)
+    particular[pivots] = reduced[:, n]
+    free = [column for column in range(n) if column not in pivots]
+    kernel = np.zeros((len(free), n), dtype=np.int64)
+    for number, column in enumerate(free):
+        kernel[number, column] = 1
+        kernel[number, pivots] = -reduced[:, column] % prime
+    # of the kernel keep what is independent of the ignored directions
+    known = row_reduced(ignored.T, prime)[0]
+    kept = []
+    for vector in kernel:
+        grown = row_reduced(np.vstack((known, vector)), prime)[0]
+        if len(grown) > len(known):
+            known = grown
+            kept.append(vector)
+    for factors in product(range(prime), repeat=len(kept)):
+        x = particular.copy()
+        for factor, vector in zip(factors, kept, strict=True):
+            x += factor * vector
+        yield x % prime
+
+
+def invariant_lattices(rotations: np.ndarray, prime: int) -> list[np.ndarray]:
+    """Largest proper sublattices, of an index that is a power of a prime, kept by all rotations.
+
+    Parameters
+    ----------
+    rotations : (n, 3, 3) integers acting on columns of the lattice Z^3
+    prime : the quotient by such a sublattice is a vector space over the integers modulo this
+
+    Returns
+    -------
+    (3, 3) integer matrices of positive determinant whose columns are a basis.
+    """
+    vectors = [np.array(v) for v in product(range(prime), repeat=3) if any(v)]
+    spaces: dict[bytes, np.ndarray] = {}
+    zero = np.zeros((0, 3), dtype=np.int64)
+    for rows in [zero, *([v] for v in vectors), *([v, w] for v, w in product(vectors, vectors))]:
+        space = row_reduced(np.array(rows).reshape(-1, 3), prime)[0]
+        spaces.setdefault(space.tobytes(), space)
+    kept = [
+        space
+        for space in spaces.values()
+        if len(space) < 3 and all(_contains(space, space @ r.T, prime) for r in rotations)
+    ]
+    maximal = [
+        space
+        for space in kept
+        if not any(len(other) > len(space) and _contains(other, space, prime) for other in kept)
+    ]
+    return [_lifted(space, prime) for space in maximal]
+
+
+def _contains(space: np.ndarray, vectors: np.ndarray, prime: int) -> bool:
+    return len(row_reduced(np.vstack((space, vectors)), prime)[0]) == len(space)
+
+
+def _lifted(space: np.ndarray, prime: int) -> np.ndarray:
+    """Basis, as columns, of the integer vectors that lie in a subspace modulo a prime."""
+    pivots = row_reduced(space, prime)[1]
+    basis = np.zeros((3, 3), dtype=np.int64)
+    for row, pivot in enumerate(pivots):
+        basis[:, pivot] = space[row]
+    for column in set(range(3)) - set(pivots):
+        basis[column, column] = prime
+    return basis if round(np.linalg.det(basis)) > 0 else -basis
