@@ -1,14 +1,16 @@
-"""Networks: any torchvision classifier, for grey patterns.
+"""Networks: any classifier of torchvision or timm, for grey patterns.
 
-Without weights from a file the first convolution is made anew for one channel.  With ImageNet
-weights the network keeps its three channels and the grey pattern is repeated: then it is exactly
-the network that was pretrained and that the paper fine-tuned.  Nothing is ever downloaded; where
-the weights came from is part of the model's record.
+A name that both have is torchvision's; ``timm/resnet18`` asks for timm's.  Without weights from a
+file the first convolution is made anew for one channel.  With ImageNet weights the network keeps
+its three channels and the grey pattern is repeated: then it is exactly the network that was
+pretrained and that the paper fine-tuned.  Nothing is ever downloaded; where the weights came from
+is part of the model's record.
 """
 
 from __future__ import annotations
 
 import hashlib
+from difflib import get_close_matches
 from pathlib import Path
 
 import torch
@@ -43,10 +45,10 @@ def build_model(
 
     Parameters
     ----------
-    name : a torchvision classification model, ``"resnet18"`` for example.
+    name : a classification model of torchvision or timm, ``"resnet18"`` for example.
     n_classes : number of outputs.
-    weights : file of weights as torchvision distributes them (a state dictionary), or None to start
-        from random ones.
+    weights : file of weights as torchvision or timm distributes them (a state dictionary, or
+        ``.safetensors``), or None to start from random ones.
     seed : of the random weights; the global random state is left alone.
 
     Returns
@@ -80,11 +82,11 @@ def rebuild_model(name: str, n_classes: int, *, repeated: bool) -> nn.Module:
 
 
 def bare_network(name: str, n_classes: int, *, grey: bool, seed: int = 0) -> nn.Module:
-    """Make a randomly initialised torchvision network.
+    """Make a randomly initialised network.
 
     Parameters
     ----------
-    name : torchvision classification model.
+    name : classification model of torchvision or timm.
     n_classes : number of outputs.
     grey : give its first convolution one input channel instead of three.
     seed : of the weights.
@@ -92,20 +94,36 @@ def bare_network(name: str, n_classes: int, *, grey: bool, seed: int = 0) -> nn.
     Raises
     ------
     ModelError
-        If torchvision has no such classification model, or it has no convolution to change.
+        If neither has such a classification model, or it has no convolution to change.
     """
     import torchvision
 
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
-        near = [k for k in known if k.startswith(name[:4])] or ["resnet18", "resnet50"]
-        raise ModelError(f"no torchvision model {name!r}; like it: {', '.join(near)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = torchvision.models.get_model(name, weights=None, num_classes=n_classes)
-        if grey:
-            _one_channel(network, name)
-    return network
+        if name in torchvision.models.list_models(module=torchvision.models):
+            network = torchvision.models.get_model(name, weights=None, num_classes=n_classes)
+            if grey:
+                _one_channel(network, name)
+            return network
+        return _timm_network(name, n_classes, 1 if grey else 3)
+
+
+def _timm_network(name: str, n_classes: int, channels: int) -> nn.Module:
+    """Randomly initialised network of timm, which makes the first layer for any channels."""
+    try:
+        import timm
+    except ImportError:
+        raise ModelError(
+            f"{name!r} is no torchvision model; for timm's, install ebsdsg[timm]"
+        ) from None
+    own = name.removeprefix("timm/")
+    if not timm.is_model(own):
+        near = get_close_matches(own, timm.list_models(), n=5) or ["resnet18", "resnet50"]
+        raise ModelError(f"no torchvision or timm model {name!r}; like it: {', '.join(near)}")
+    try:
+        return timm.create_model(own, pretrained=False, num_classes=n_classes, in_chans=channels)
+    except TypeError as error:  # some architectures take no other number of channels
+        raise ModelError(f"timm's {own} cannot take {channels} channels: {error}") from error
 
 
 def _one_channel(network: nn.Module, name: str) -> None:
@@ -137,7 +155,12 @@ def _load_pretrained(network: nn.Module, path: Path, name: str) -> str:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for broken and unsafe files
         raise ModelError(f"weights file {path} cannot be read: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):

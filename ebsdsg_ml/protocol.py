@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ebsdsg_ml.checked import check_choice, check_number, check_whole, from_mapping
+
 
 class TrainingConfigError(ValueError):
     """A training setting is not usable; the message names it and what is allowed."""
@@ -24,7 +26,7 @@ class TrainingConfig:
 
     Parameters
     ----------
-    model : torchvision classification model.
+    model : classification model of torchvision or timm.
     weights : local file of ImageNet weights as torchvision distributes them, or None to start from
         random weights.  Never downloaded.
     epochs : passes over the training patterns.
@@ -87,10 +89,10 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         whole = {"epochs": 1, "batch_size": 2, "step_epochs": 1, "workers": 0}
         for name, low in {**whole, "checkpoint_steps": 0, "seed": 0}.items():
-            self._check_whole(name, low)
+            check_whole(self, name, low, TrainingConfigError)
         for name in ("crop", "threads"):
             if getattr(self, name) is not None:
-                self._check_whole(name, 1)
+                check_whole(self, name, 1, TrainingConfigError)
         ranges: dict[str, tuple[float, float]] = {
             "learning_rate": (0.0, math.inf),
             "momentum": (0.0, 1.0),
@@ -100,31 +102,17 @@ class TrainingConfig:
             "label_smoothing": (0.0, 1.0),
         }
         for name, (least, most) in ranges.items():
-            value = getattr(self, name)
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not (number and math.isfinite(value) and least <= value <= most):
-                raise TrainingConfigError(f"{name} = {value!r}: must be from {least} to {most}")
-            object.__setattr__(self, name, float(value))
-        for name, allowed in (
-            ("optimizer", ("sgd", "adamw")),
-            ("schedule", ("step", "onecycle", "constant")),
-            ("normalisation", ("pattern", "imagenet")),
-            ("precision", ("float32", "bfloat16", "float16", "auto")),
-            ("flips", (True, False)),
-            ("channels_last", (True, False)),
-        ):
-            if getattr(self, name) not in allowed:
-                raise TrainingConfigError(
-                    f"{name} = {getattr(self, name)!r}: must be one of {allowed}"
-                )
-
-        for name in ("flips", "channels_last"):  # 1 and True are one setting
-            object.__setattr__(self, name, bool(getattr(self, name)))
-
-    def _check_whole(self, name: str, low: int) -> None:
-        value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise TrainingConfigError(f"{name} = {value!r}: must be an integer of at least {low}")
+            check_number(self, name, least, most, TrainingConfigError)
+        choices: dict[str, tuple[object, ...]] = {
+            "optimizer": ("sgd", "adamw"),
+            "schedule": ("step", "onecycle", "constant"),
+            "normalisation": ("pattern", "imagenet"),
+            "precision": ("float32", "bfloat16", "float16", "auto"),
+            "flips": (True, False),
+            "channels_last": (True, False),
+        }
+        for name, allowed in choices.items():
+            check_choice(self, name, allowed, TrainingConfigError)
 
     def learning_rate_factor(self, step: int, steps_per_epoch: int) -> float:
         """Learning rate of a step as a fraction of :attr:`learning_rate`.
@@ -157,10 +145,4 @@ class TrainingConfig:
         TrainingConfigError
             If a key is unknown or a value out of range.
         """
-        unknown = sorted(set(values) - set(cls.__dataclass_fields__))
-        if unknown:
-            known = ", ".join(sorted(cls.__dataclass_fields__))
-            raise TrainingConfigError(
-                f"unknown training setting {', '.join(unknown)}; known: {known}"
-            )
-        return cls(**values)
+        return from_mapping(cls, values, "training", TrainingConfigError)

@@ -30,6 +30,37 @@ def test_other_torchvision_names_take_grey_patterns(name: str) -> None:
         assert network.eval()(torch.randn(2, 1, 64, 64)).shape == (2, 6)
 
 
+@pytest.mark.parametrize("name", ["resnet10t", "timm/resnet18", "convnext_atto"])
+def test_timm_names_take_grey_patterns(name: str) -> None:
+    pytest.importorskip("timm")
+    network, origin = build_model(name, 6, seed=3)
+    again, _ = build_model(name, 6, seed=3)
+    assert origin == "none"
+    x = torch.randn(2, 1, 64, 64)
+    with torch.inference_mode():
+        assert network.eval()(x).shape == (2, 6)
+        assert torch.equal(network(x), again.eval()(x))
+    if name == "timm/resnet18":
+        assert type(network).__module__.startswith("timm.")
+        assert not type(build_model("resnet18", 6)[0]).__module__.startswith("timm.")
+
+
+def test_timm_weights_from_a_file_keep_three_channels(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    pretrained = timm.create_model("resnet10t", pretrained=False, num_classes=1000)
+    save_file(pretrained.state_dict(), tmp_path / "model.safetensors")
+    network, origin = build_model("resnet10t", 6, weights=tmp_path / "model.safetensors")
+    assert isinstance(network, GreyRepeated) and origin.startswith("model.safetensors sha256 ")
+    pretrained.fc = network.network.fc
+    x = torch.randn(2, 1, 64, 64)
+    with torch.inference_mode():
+        expected = pretrained.eval()(x.repeat(1, 3, 1, 1))
+        assert torch.allclose(network.eval()(x), expected, atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def imagenet_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file as torchvision distributes them: 1000 classes, three channels."""
@@ -55,7 +86,9 @@ def test_file_weights_are_the_pretrained_network_fed_with_repeated_grey(
 
 
 def test_unfit_files_and_names_are_refused(imagenet_like: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"no torchvision model 'resnet19'; like it: .*resnet18"):
+    with pytest.raises(
+        ModelError, match=r"no torchvision or timm model 'resnet19'; like .*resnet18"
+    ):
         build_model("resnet19", 6)
     with pytest.raises(ModelError, match="does not exist"):
         build_model("resnet18", 6, weights=tmp_path / "none.pth")
