@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -65,6 +65,21 @@ class Settings(BaseSettings):
         repr=False,
     )
     database: str = Field("ebsdsg", description="Name of the database on the server.")
+    mp_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("EBSDSG_MP_API_KEY", "MP_API_KEY", "mp_api_key"),
+        description="Key for the Materials Project; also read from MP_API_KEY, the variable of its "
+        "own client. Never stored, logged or shown.",
+    )
+    mp_endpoint: str = Field(
+        "https://api.materialsproject.org/", description="Address of the Materials Project."
+    )
+    mp_timeout: float = Field(
+        60.0, gt=0, description="Seconds that one answer of the Materials Project may take."
+    )
+    mp_retries: int = Field(
+        4, ge=0, description="Further attempts at a request of the Materials Project that failed."
+    )
     device: str = Field("cpu", description="Torch device of simulations and training.")
     threads: int = Field(1, ge=1, description="CPU threads of one worker process.")
     memory: float | None = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ebsdsg_flows.atoms import StructureError
 from ebsdsg_flows.sources.items import Refused, SourceError, SourceItem, item_of_row
@@ -38,7 +38,7 @@ def described_store(path: Path) -> Store:
     if not (isinstance(found, type) and issubclass(found, Store)):
         raise SourceError(f"{path}: {content['@class']} is not a store of maggma")
     try:
-        store: Store = found.from_dict(content)
+        store = cast(Store, found.from_dict(content))
     except Exception as error:
         raise SourceError(
             f"{path}: {found.__name__} refuses these arguments: {redact(error)}"

@@ -116,15 +116,15 @@ class Missing(Part):
 
     Attributes
     ----------
-    what : ``listing`` (a page of the list of entries), ``entries`` (structures of a batch) or
-        ``check`` (whether ids that are no longer listed were replaced).
+    what : ``listing`` (a page of the list of entries) or ``entries`` (the structures of some ids,
+        or what became of them).
     group : space group of the listing, if it is one.
     page : number of the page, from 1, if it is a listing.
     ids : identifiers that were not read.
     reason : what went wrong.
     """
 
-    what: Literal["listing", "entries", "check"]
+    what: Literal["listing", "entries"]
     group: GroupNumber | None = None
     page: int | None = Field(default=None, ge=1)
     ids: list[Name] = Field(default_factory=list)
@@ -144,13 +144,15 @@ class Listing(Part):
     Attributes
     ----------
     group : space group, ``None`` for a source without groups.
-    pages_done : pages read so far, all from 1 on.
+    pages_done : numbers of the pages that were read, from 1.
     total : number of entries that the source says there are, once it was asked.
+    listed : identifiers on the pages that were read.
     """
 
     group: GroupNumber | None = None
-    pages_done: int = Field(default=0, ge=0)
+    pages_done: list[int] = Field(default_factory=list)
     total: int | None = Field(default=None, ge=0)
+    listed: list[Name] = Field(default_factory=list)
 
 
 class ImportDocument(Document):
