@@ -94,7 +94,7 @@ def speed(nickel: MasterPattern, shared: Path, n: int, rounds: int) -> dict[str,
         )
     screen = kikuchipy.detectors.EBSDDetector(
         shape=detector.shape,
-        pc=detector.bruker_pattern_centre(),
+        pc=detector.pc(),
         tilt=detector.tilt,
         sample_tilt=detector.sample_tilt,
     )

@@ -12,6 +12,9 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from ebsdsg_sim.pattern_centre import convert_pattern_centre
 
 
 class DetectorError(ValueError):
@@ -140,6 +143,66 @@ class Detector:
         pixel = 23.0 * 1024 / size
         return cls((size, size), pixel, 19_100.0, 13.7, ypc=171.0 / pixel)
 
+    @classmethod
+    def from_pattern_centre(
+        cls,
+        pc: ArrayLike,
+        convention: str,
+        shape: tuple[int, int],
+        *,
+        pixel_size: float = 1.0,
+        binning: int = 1,
+        tilt: float = 0.0,
+        sample_tilt: float = 70.0,
+        azimuth: float = 0.0,
+        twist: float = 0.0,
+    ) -> Detector:
+        """Detector with a pattern centre as a vendor's file gives it.
+
+        Parameters
+        ----------
+        pc : (3,) pattern centre.
+        convention : see :mod:`ebsdsg_sim.pattern_centre`.
+        shape : (rows, columns) of the pattern.
+        pixel_size : edge of a pixel of the pattern [um].  Vendors' fractions do not contain it:
+            directions are the same for every value.
+        binning : camera pixels along the edge of a pixel, in which EMsoft counts.
+        tilt, sample_tilt, azimuth, twist : as for the class [degrees].
+
+        Raises
+        ------
+        PatternCentreError, DetectorError
+            If the convention is unknown or a value is out of range.
+        """
+        fractions = convert_pattern_centre(
+            pc, convention, "bruker", shape, pixel_size=pixel_size, binning=binning
+        )
+        xpc, ypc, distance = convert_pattern_centre(
+            fractions, "bruker", "emsoft5", shape, pixel_size=pixel_size
+        ).tolist()
+        return cls(shape, pixel_size, distance, tilt, xpc, ypc, sample_tilt, azimuth, twist)
+
+    def binned(self, factor: int) -> Detector:
+        """The same screen with ``factor`` x ``factor`` pixels read out as one.
+
+        Raises
+        ------
+        DetectorError
+            If the factor does not divide rows and columns.
+        """
+        rows, columns = self.shape
+        if factor < 1 or rows % factor or columns % factor:
+            raise DetectorError(
+                f"binning = {factor}: must divide the {rows} x {columns} pixels of the screen"
+            )
+        return replace(
+            self,
+            shape=(rows // factor, columns // factor),
+            pixel_size=self.pixel_size * factor,
+            xpc=self.xpc / factor,
+            ypc=self.ypc / factor,
+        )
+
     def directions(self) -> np.ndarray:
         """Directions from the sample to the pixels.
 
@@ -242,17 +305,32 @@ class Detector:
         column = columns // 2 + round(self.xpc) - 1
         return min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)
 
-    def bruker_pattern_centre(self) -> tuple[float, float, float]:
-        """Pattern centre in Bruker's convention, which kikuchipy uses.
+    def pc(self, convention: str = "bruker", *, binning: int = 1) -> tuple[float, float, float]:
+        """Pattern centre as vendors, EMsoft and kikuchipy give it.
 
-        Returns
-        -------
-        (PCx, PCy, PCz): from the left and from the top edge in fractions of width and height, and
-        the distance in fractions of the height.
+        Parameters
+        ----------
+        convention : see :mod:`ebsdsg_sim.pattern_centre`; "bruker" is also kikuchipy's.
+        binning : camera pixels along the edge of a pixel, in which EMsoft counts.
+
+        Raises
+        ------
+        PatternCentreError
+            If the convention is unknown.
         """
-        rows, columns = self.shape
-        return (
-            0.5 - self.xpc / columns,
-            0.5 - self.ypc / rows,
-            self.distance / (rows * self.pixel_size),
+        fractions = convert_pattern_centre(
+            (self.xpc, self.ypc, self.distance),
+            "emsoft5",
+            "bruker",
+            self.shape,
+            pixel_size=self.pixel_size,
         )
+        x, y, z = convert_pattern_centre(
+            fractions,
+            "bruker",
+            convention,
+            self.shape,
+            pixel_size=self.pixel_size,
+            binning=binning,
+        )
+        return float(x), float(y), float(z)

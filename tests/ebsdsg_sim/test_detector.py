@@ -39,7 +39,7 @@ def test_pattern_centre_is_where_the_normal_from_the_sample_meets_the_screen():
     detector = Detector((61, 41), 70.0, 16_000.0, 8.0, xpc=4.0, ypc=9.0)
     row, column = 30 - 9, 20 - 4
     assert np.allclose(detector.directions()[row, column], detector.pattern_centre(), atol=1e-12)
-    pcx, pcy, pcz = detector.bruker_pattern_centre()
+    pcx, pcy, pcz = detector.pc()
     assert (column + 0.5) / 41 == pytest.approx(pcx)
     assert (row + 0.5) / 61 == pytest.approx(pcy)
     assert pcz == pytest.approx(16_000 / (61 * 70))

@@ -216,7 +216,7 @@ def test_kikuchipy_reads_our_file_and_projects_the_same_patterns(nickel, tmp_pat
         orix.Rotation(q := random_rotations(4, 3)),
         kikuchipy.detectors.EBSDDetector(
             shape=(60, 80),
-            pc=detector.bruker_pattern_centre(),
+            pc=detector.pc(),
             tilt=5.0,
             sample_tilt=70.0,
             convention="bruker",
