@@ -19,7 +19,6 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING
 
-from ebsdsg_flows.recover import recover
 from ebsdsg_flows.settings import Settings, get_settings
 
 if TYPE_CHECKING:
@@ -82,13 +81,15 @@ def run_until_idle(
     WorkersDied
         If workers die more than a few times.
     """
+    from ebsdsg_flows.cluster.janitor import Janitor
     from ebsdsg_flows.progress import ProgressDisplay
 
     settings = get_settings()
     launchpad = stores.launchpad(strm_lvl="ERROR")
     begun = time.monotonic()
     done_before = launchpad.fireworks.count_documents({"state": "COMPLETED"})
-    recovered = recover(stores, launchpad)
+    janitor = Janitor(stores, launchpad)
+    recovered = janitor.round().ready
     n_workers = min(workers or settings.workers, max(1, _open_fireworks(launchpad)))
     crew: list[subprocess.Popen[bytes]] = []
     deaths = 0
@@ -99,7 +100,7 @@ def run_until_idle(
                 for member in [m for m in crew if m.poll() is not None]:
                     crew.remove(member)
                     deaths += 1
-                    recovered += recover(stores, launchpad)
+                    recovered += janitor.round().ready
                     if deaths > MAX_DEATHS:
                         raise WorkersDied(
                             f"{deaths} workers died, the last with exit code {member.returncode}; "
@@ -108,7 +109,7 @@ def run_until_idle(
                 while len(crew) < n_workers:
                     crew.append(_start_worker(settings, len(crew)))
                 if time.monotonic() - recovered_at > RECOVER_EVERY:
-                    recovered += recover(stores, launchpad)
+                    recovered += janitor.round().ready
                     recovered_at = time.monotonic()
                     n_workers = max(
                         n_workers,

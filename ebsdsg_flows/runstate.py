@@ -7,12 +7,17 @@ leaves a run whose heartbeat stops.
 
 from __future__ import annotations
 
+import logging
+import os
+import threading
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from ebsdsg_flows.cluster.job import in_a_queue, job_id
+from ebsdsg_flows.cluster.launches import current_firework
 from ebsdsg_flows.engines.base import Control, Engine, EngineFailure, EngineResult
-from ebsdsg_flows.leaving import asked_to_leave, in_a_queue, leave
+from ebsdsg_flows.leaving import asked_to_leave, leave
 from ebsdsg_flows.settings import get_settings
 from stores.documents import (
     EngineReference,
@@ -27,8 +32,11 @@ from stores.states import ENDED_BADLY, State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ebsdsg_flows.cluster.endings import Ending
     from ebsdsg_sim.parameters import SimulationParameters
     from stores.collections import Stores
+
+log = logging.getLogger(__name__)
 
 ENGINE_FAILED = 10
 """Failure code of an engine that gave up."""
@@ -143,6 +151,8 @@ def _claim(stores: Stores, key: str, engine: Engine, parameters: SimulationParam
         n_energies=len(parameters.energies),
         threads=threads,
         gpu=gpu,
+        queue_id=job_id(),
+        fw_id=current_firework(),
         heartbeat=timedelta(seconds=settings.heartbeat),
     )
 
@@ -164,12 +174,14 @@ def _compute(
         )
 
     ended: list[EngineFailure] = []
+    recording = threading.Lock()
 
     def end_badly(failure: EngineFailure) -> None:
         """Record a failure, once: an attempt ended from outside is recorded before it ends."""
-        if not ended and not run.taken_away.is_set():
-            _record_failure(run, failure)
-            ended.append(failure)
+        with recording:  # at SIGTERM two threads come here
+            if not ended and not run.taken_away.is_set():
+                _record_failure(run, failure)
+                ended.append(failure)
 
     this_attempt = simulation.attempts[-1]
     control = Control(
@@ -204,6 +216,16 @@ def _compute(
 
 
 def _record_failure(run: Run, failure: EngineFailure) -> None:
+    """Write the end of a run; one that the queue ended is called by what the queue did."""
+    ending = _queue_ending() if asked_to_leave() else None
+    if ending is not None:
+        run.finish(
+            ending.state,
+            failure=ending.failure(f"job {job_id()}", failure.log_tail),
+            exit_code=failure.exit_code,
+            next_action=ending.next_action,
+        )
+        return
     run.finish(
         failure.state,
         failure=Failure(
@@ -215,6 +237,20 @@ def _record_failure(run: Run, failure: EngineFailure) -> None:
         exit_code=failure.exit_code,
         next_action=failure.next_action,
     )
+
+
+def _queue_ending() -> Ending | None:
+    """Why the queue is ending this job; ``None`` if it does not say."""
+    from ebsdsg_flows.cluster import slurm
+
+    number = os.environ.get("SLURM_JOB_ID")
+    if not number:
+        return None
+    try:
+        return slurm.cause(number)
+    except slurm.QueueUnavailable as error:
+        log.warning("asked to end, and the queue does not say why: %s", error)
+        return None
 
 
 def _pattern_document(

@@ -44,10 +44,12 @@ class EbsdJobFiretask(JobFiretask):
 
     def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
         """Run the job; see :class:`jobflow.managers.fireworks.JobFiretask`."""
+        from ebsdsg_flows.cluster.launches import working_on
         from ebsdsg_flows.session import open_stores
 
         use_configured_jobstore(open_stores())
-        return super().run_task(fw_spec)
+        with working_on(getattr(self, "launchpad", None), getattr(self, "fw_id", None)):
+            return super().run_task(fw_spec)
 
 
 def to_workflow(flow: Flow | Job, metadata: dict[str, Any]) -> Workflow:

@@ -7,7 +7,8 @@ heartbeat (on any other).  Its simulation then waits again, a limited number of 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,34 @@ LOST_CODE = 0
 """Failure code of a run that ended without a word, whatever its engine."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a run that did not say so ended.
+
+    Parameters
+    ----------
+    state : ``lost``, ``timed_out`` or ``failed``.
+    failure : with number and reason.
+    next_action : what should happen next; a lost simulation is sent again by the janitor.
+    """
+
+    state: State
+    failure: Failure
+    next_action: str = ""
+
+
+Judge = Callable[[RunDocument, str], Verdict | None]
+"""Judge of a run that says ``running``: it is given the document and why the run counts as dead by
+what the database tells (empty if it does not), and answers ``None`` for one that is to be left."""
+
+
+def judge_by_signs_of_life(run: RunDocument, reason: str) -> Verdict | None:
+    """The judge that knows nothing but process and heartbeat."""
+    if not reason:
+        return None
+    return Verdict(State.LOST, Failure(code=LOST_CODE, name="lost", message=reason))
 
 
 def settle(
@@ -110,7 +139,11 @@ def retry(
 
 
 def mark_lost(
-    stores: Stores, older_than: timedelta = STALE, *, max_attempts: int = MAX_ATTEMPTS
+    stores: Stores,
+    older_than: timedelta = STALE,
+    *,
+    max_attempts: int = MAX_ATTEMPTS,
+    judge: Judge = judge_by_signs_of_life,
 ) -> list[str]:
     """Find the runs that died without a word; their simulations wait again.
 
@@ -119,10 +152,11 @@ def mark_lost(
     older_than : age of the last heartbeat above which a run counts as lost; a process of this host
         that is gone counts at once.
     max_attempts : attempts after which a simulation stays ``lost`` until somebody sends it again.
+    judge : decides on every running run; who can ask a queue knows more than the database.
 
     Returns
     -------
-    Keys of the runs marked lost.  A run whose heartbeat moves while this looks at it is left alone.
+    Keys of the runs that were ended.  A run whose heartbeat moves meanwhile is left alone.
 
     Notes
     -----
@@ -133,8 +167,8 @@ def mark_lost(
     running = {"state": str(State.RUNNING)}
     lost = []
     for run in list(stores.runs.find(running, {"_id": False})):
-        reason = _death(run, oldest)
-        if reason and _mark(stores, run, reason):
+        verdict = judge(RunDocument.from_mongo(run), _death(run, oldest))
+        if verdict is not None and _mark(stores, run, verdict):
             lost.append(run["key"])
     for found in list(stores.simulations.find(running, {"_id": False})):
         _settle_if_ended(stores, found)
@@ -156,7 +190,8 @@ def free_if_dead(stores: Stores, simulation: str, stale: timedelta) -> None:
         run = stores.runs.find_one({"key": found["claim"]["run"]}, {"_id": False})
         if run is not None and run["state"] == State.RUNNING:
             reason = _death(run, now() - stale)
-            if not reason or not _mark(stores, run, reason):
+            verdict = judge_by_signs_of_life(RunDocument.from_mongo(run), reason)
+            if verdict is None or not _mark(stores, run, verdict):
                 return
         else:
             _settle_if_ended(stores, found)
@@ -207,22 +242,21 @@ def _death(run: Mapping[str, Any], oldest: datetime) -> str:
     return ""
 
 
-def _mark(stores: Stores, run: Mapping[str, Any], reason: str) -> bool:
-    """Mark a run and its simulation lost, unless the run showed life meanwhile."""
-    failure = Failure(code=LOST_CODE, name="lost", message=reason)
+def _mark(stores: Stores, run: Mapping[str, Any], verdict: Verdict) -> bool:
+    """Write the end of a run and of its simulation, unless the run showed life meanwhile."""
     try:
         ended = transition(
             stores.runs,
             run["key"],
             State.RUNNING,
-            State.LOST,
+            verdict.state,
             where={"heartbeat": run["heartbeat"]},
-            fields={"finished": now(), "failure": failure.model_dump(mode="json")},
+            fields={"finished": now(), "failure": verdict.failure.model_dump(mode="json")},
         )
     except StateError:
         return False
     if ended["simulation"] is not None:
-        settle(stores, ended["simulation"], ended)
+        settle(stores, ended["simulation"], ended, next_action=verdict.next_action)
     return True
 
 

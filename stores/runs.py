@@ -151,9 +151,9 @@ class Run:
 
         Parameters
         ----------
-        state : ``completed``, ``failed`` or ``timed_out``.  ``completed`` only after the file has
-            been read back and checked.
-        failure : required with ``failed`` and ``timed_out``.
+        state : ``completed`` only after the file has been read back and checked; else ``failed``,
+            ``timed_out``, or ``lost`` for what was ended by the machine and should be sent again.
+        failure : required with every other state than ``completed``.
         files : checked files.
         energies_done : energies finished; the last progress if not given.
         exit_code : of the program.
@@ -252,6 +252,7 @@ def claim(
     threads: int | None = None,
     gpu: str | None = None,
     queue_id: str | None = None,
+    fw_id: int | None = None,
     stale: timedelta = STALE,
     heartbeat: timedelta = HEARTBEAT,
 ) -> Run:
@@ -263,7 +264,7 @@ def claim(
     simulation : key of the simulation.
     stage, program : what is going to run.
     n_energies : energies it will compute.
-    threads, gpu, queue_id : resources, for the record.
+    threads, gpu, queue_id, fw_id : resources and places, for the record.
     stale : age of its last heartbeat from which an owner on another host counts as lost.
     heartbeat : time between two signs of life.
 
@@ -295,7 +296,8 @@ def claim(
         n_energies=n_energies,
         threads=threads,
         gpu=gpu,
-        queue_id=queue_id or os.environ.get("SLURM_JOB_ID"),
+        queue_id=queue_id,
+        fw_id=fw_id,
     )
     stores.runs.insert_one(document.to_mongo())
     number = f"attempts.{attempt - 1}"

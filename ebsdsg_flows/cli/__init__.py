@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from ebsdsg_flows.cli import campaigns, database, engines, patterns
+from ebsdsg_flows.cli import campaigns, cluster, database, engines, patterns
 
 app = typer.Typer(
     name="ebsdsg",
@@ -19,6 +19,7 @@ app = typer.Typer(
 campaigns.register(app)
 patterns.register(app)
 engines.register(app)
+cluster.register(app)
 app.add_typer(database.app, name="db")
 
 

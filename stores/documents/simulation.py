@@ -214,6 +214,7 @@ class RunDocument(Document):
     ----------
     simulation : key of the simulation, ``None`` for work that is none.
     queue_id : job id of the queueing system.
+    fw_id : number of the firework in which it runs, ``None`` outside FireWorks.
     heartbeat : last sign of life.
     energies_done, n_energies : progress.
     seconds_left : estimate for the present stage, while it runs.
@@ -231,6 +232,7 @@ class RunDocument(Document):
     attempt: int = Field(default=1, ge=1)
     owner: Owner
     queue_id: str | None = None
+    fw_id: int | None = None
     state: State = State.RUNNING
     started: Time = Field(default_factory=now)
     finished: Time | None = None

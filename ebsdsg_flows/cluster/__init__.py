@@ -1,0 +1,1 @@
+"""Work on a cluster: what the queue knows, how jobs end there, who cleans up, and launching."""
