@@ -233,7 +233,7 @@ def _orbits(atoms: Atoms, hall_number: int, letters: tuple[str, ...]) -> tuple[O
     """The asymmetric unit as FINDSYM gives it: the first atom of each orbit is its own."""
     rotations, translations = space_group_operations(hall_number)
     left = np.ones(len(atoms.positions), dtype=bool)
-    orbits = []
+    orbits: list[Orbit] = []
     for i, position in enumerate(atoms.positions):
         if not left[i]:
             continue

@@ -111,7 +111,7 @@ def _matrices(first: Crystal, second: Crystal, tolerance: float) -> Iterator[np.
     points = (steps[:, None] + _centrings(first)[None]).reshape(-1, 3)
     vectors = points @ lattice
     lengths = np.linalg.norm(vectors, axis=1)
-    like = [np.flatnonzero(abs(lengths - np.linalg.norm(e)) < tolerance) for e in edges]
+    like = [np.flatnonzero(abs(lengths - np.linalg.norm(e)) < tolerance).tolist() for e in edges]
     rotations = np.unique(first.symmetry[0], axis=0)
     seen: set[bytes] = set()
 

@@ -1,73 +1,24 @@
-"""EMsoft's input files, typed: every key is written, and everything is checked before a run.
-
-A key that is left out takes a default that differs between EMsoft's code and its templates, so none
-is left out here.
-"""
+"""EMsoft's input files, one class for each program: every key, and what its value may be."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ebsdsg_flows.engines.emsoft.failures import NAMELIST
+from ebsdsg_flows.engines.emsoft.namelist import Namelist
 from ebsdsg_sim.emsoft_layout import nominal_electrons
 from ebsdsg_sim.parameters import SimulationParameters
 
-LARGEST_INTEGER = 2**31 - 1
 BATCH = 4
 """EMMCOpenCL fails with fewer electrons per work item."""
 
 
 @dataclass(frozen=True)
-class Namelist:
-    """A Fortran namelist; the fields are its keys."""
-
-    group: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, str):
-                if not value.isascii() or "'" in value or not value or len(value) > 400:
-                    self._refuse(field.name, "1 to 400 ASCII characters without quotes")
-            elif isinstance(value, int):
-                if abs(value) > LARGEST_INTEGER:
-                    self._refuse(field.name, f"at most {LARGEST_INTEGER}")
-            elif not math.isfinite(value):
-                self._refuse(field.name, "a finite number")
-
-    def _refuse(self, name: str, allowed: str) -> None:
-        raise NAMELIST.failure(f"&{self.group} {name} = {getattr(self, name)!r}: must be {allowed}")
-
-    def _positive(self, *names: str) -> None:
-        for name in names:
-            if not getattr(self, name) > 0:
-                self._refuse(name, "positive")
-
-    def text(self) -> str:
-        """The file's content."""
-        lines = [f" {f.name} = {_fortran(getattr(self, f.name))}," for f in fields(self)]
-        return "\n".join([f" &{self.group}", *lines, " /", ""])
-
-    def write(self, path: Path) -> None:
-        """Write the file; its name must end in ``.nml``, or EMsoft takes it for JSON."""
-        if path.suffix != ".nml":
-            raise ValueError(f"{path}: the name of a namelist file must end in .nml")
-        path.write_text(self.text(), encoding="ascii")
-
-
-@dataclass(frozen=True)
-class MonteCarloNamelist(Namelist):
-    """``&MCCLdata`` of EMMCOpenCL."""
-
-    group: ClassVar[str] = "MCCLdata"
+class _ElectronsNamelist(Namelist):
+    """The keys that both Monte Carlo programs have."""
 
     xtalname: str
     dataname: str
-    totnum_el: int
-    multiplier: int
     EkeV: float
     Ehistmin: float
     Ebinsize: float
@@ -75,6 +26,26 @@ class MonteCarloNamelist(Namelist):
     depthstep: float
     numsx: int
     sig: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive("EkeV", "Ehistmin", "Ebinsize", "depthmax", "depthstep")
+        if self.numsx % 2 == 0 or self.numsx < 1:
+            self._refuse("numsx", "odd")
+        if not self.Ehistmin < self.EkeV:
+            self._refuse("Ehistmin", "below EkeV")
+        if not 0 <= self.sig < 90:
+            self._refuse("sig", "in [0, 90)")
+
+
+@dataclass(frozen=True)
+class MonteCarloNamelist(_ElectronsNamelist):
+    """``&MCCLdata`` of EMMCOpenCL."""
+
+    group: ClassVar[str] = "MCCLdata"
+
+    totnum_el: int
+    multiplier: int
     platid: int = 1
     devid: int = 1
     num_el: int = 10
@@ -96,18 +67,11 @@ class MonteCarloNamelist(Namelist):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._positive("totnum_el", "multiplier", "EkeV", "Ehistmin", "Ebinsize", "depthmax")
-        self._positive("depthstep", "platid", "devid", "globalworkgrpsz")
+        self._positive("totnum_el", "multiplier", "platid", "devid", "globalworkgrpsz")
         if self.mode != "full":
             self._refuse("mode", "'full' for a master pattern")
-        if self.numsx % 2 == 0 or self.numsx < 1:
-            self._refuse("numsx", "odd")
         if self.num_el < BATCH:
             self._refuse("num_el", f"at least {BATCH}")
-        if not self.Ehistmin < self.EkeV:
-            self._refuse("Ehistmin", "below EkeV")
-        if not 0 <= self.sig < 90:
-            self._refuse("sig", "in [0, 90)")
 
     @classmethod
     def of(
@@ -127,22 +91,13 @@ class MonteCarloNamelist(Namelist):
 
 
 @dataclass(frozen=True)
-class CpuMonteCarloNamelist(Namelist):
+class CpuMonteCarloNamelist(_ElectronsNamelist):
     """``&MCdata`` of EMMC; ``num_el`` counts the electrons of one thread."""
 
     group: ClassVar[str] = "MCdata"
 
-    xtalname: str
-    dataname: str
     num_el: int
     nthreads: int
-    EkeV: float
-    Ehistmin: float
-    Ebinsize: float
-    depthmax: float
-    depthstep: float
-    numsx: int
-    sig: float
     omega: float = 0.0
     primeseed: int = 932117
     MCmode: str = "CSDA"
@@ -150,9 +105,7 @@ class CpuMonteCarloNamelist(Namelist):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._positive("num_el", "nthreads", "EkeV", "Ehistmin", "Ebinsize", "depthmax")
-        if self.numsx % 2 == 0 or self.numsx < 1:
-            self._refuse("numsx", "odd")
+        self._positive("num_el", "nthreads")
 
     @classmethod
     def of(
@@ -299,9 +252,3 @@ def _monte_carlo_values(p: SimulationParameters) -> dict[str, Any]:
         "numsx": p.mc_pixels,
         "sig": p.sample_tilt,
     }
-
-
-def _fortran(value: str | bool | int | float) -> str:
-    if isinstance(value, bool):
-        return ".TRUE." if value else ".FALSE."
-    return f"'{value}'" if isinstance(value, str) else repr(value)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
-
 from ebsdsg_flows.engines.emsoft.failures import (
     CRASHED,
     CRYSTAL_DIFFERS,
@@ -25,20 +23,10 @@ from ebsdsg_flows.engines.emsoft.failures import (
     OUT_OF_MEMORY,
     QUEUE_ENDED,
     TIME_OUT,
-    WRONG_FILE,
     recognise,
 )
 from ebsdsg_flows.engines.emsoft.supervise import Ended
-from ebsdsg_flows.engines.emsoft.xtal_file import check_xtal
 from ebsdsg_sim.crystal import Crystal
-from ebsdsg_sim.hdf5 import (
-    MasterPatternFileError,
-    read_master_pattern,
-    read_monte_carlo,
-)
-from ebsdsg_sim.masterpattern import MasterPattern
-from ebsdsg_sim.montecarlo import MonteCarlo
-from ebsdsg_sim.parameters import SimulationParameters
 
 SUCCESS = {
     "EMMCOpenCL": r"Total execution time \[s\]",
@@ -51,11 +39,6 @@ SUCCESS = {
 DAMAGING = (DISK_FULL, FORTRAN, HDF5, FATAL, CRASHED)
 """What may have broken the file although the program says that it finished; all else that a
 finished program mentions is a warning."""
-
-_SAME = (
-    *("voltage", "energy_min", "energy_step", "depth_max", "depth_step", "sample_tilt"),
-    *("mc_pixels", "n_electrons"),
-)
 
 
 def judge(program: str, ended: Ended) -> None:
@@ -124,116 +107,6 @@ def check_cell(output: str, crystal: Crystal) -> None:
             f"EMsoft finds a density of {density[1]} g/cm3 for {crystal.name}, "
             f"not {crystal.density:.4f}"
         )
-
-
-def check_monte_carlo(path: Path, crystal: Crystal, parameters: SimulationParameters) -> MonteCarlo:
-    """Read a Monte Carlo file and compare it with what was asked.
-
-    Parameters
-    ----------
-    path : the file.
-    crystal, parameters : what it should be of.
-
-    Raises
-    ------
-    EngineFailure
-        If the file is broken, of something else, or holds no electrons.
-    """
-    check_xtal(path, crystal)
-    try:
-        monte_carlo, _, found = read_monte_carlo(path)
-    except MasterPatternFileError as error:
-        raise WRONG_FILE.failure(str(error)) from None
-    check_parameters(path, found, parameters, master=False)
-    side = parameters.mc_pixels
-    if monte_carlo.accum_e.shape != (len(parameters.energies), side, side):
-        raise WRONG_FILE.failure(f"{path.name}: accum_e has shape {monte_carlo.accum_e.shape}")
-    if (monte_carlo.accum_e < 0).any() or (monte_carlo.accum_z < 0).any():
-        raise WRONG_FILE.failure(f"{path.name}: negative electron counts")
-    counted = int(monte_carlo.accum_e.sum())
-    if not 0 < counted <= monte_carlo.n_simulated or not monte_carlo.accum_z.any():
-        raise WRONG_FILE.failure(
-            f"{path.name}: {counted} electrons came back of {monte_carlo.n_simulated}"
-        )
-    return monte_carlo
-
-
-def check_master(path: Path, crystal: Crystal, parameters: SimulationParameters) -> MasterPattern:
-    """Read a finished master-pattern file and compare it with what was asked.
-
-    Parameters
-    ----------
-    path : the file.
-    crystal, parameters : what it should be of.
-
-    Raises
-    ------
-    EngineFailure
-        If an energy is missing, a shape is wrong, a value is not finite or negative, a map is
-        constant although electrons came back with its energy, or it is of something else.
-    """
-    check_xtal(path, crystal)
-    try:
-        pattern = read_master_pattern(path)
-    except MasterPatternFileError as error:
-        raise WRONG_FILE.failure(str(error)) from None
-    check_parameters(path, pattern.parameters, parameters, master=True)
-    check_maps(path, pattern, first=0)
-    return pattern
-
-
-def check_maps(path: Path, pattern: MasterPattern, first: int) -> None:
-    """Check the finished maps of a file.
-
-    Parameters
-    ----------
-    path : named in the message.
-    pattern : its content.
-    first : index of the lowest finished energy.
-
-    Raises
-    ------
-    EngineFailure
-        See :func:`check_master`.
-    """
-    electrons = pattern.monte_carlo.accum_z.sum(axis=(1, 2, 3))
-    for name, half in (("northern", pattern.north), ("southern", pattern.south)):
-        for index in range(first, len(pattern.energies)):
-            maps = half[:, index]
-            label = f"{path.name}: {name} map of {pattern.energies[index]:g} keV"
-            if not np.isfinite(maps).all():
-                raise WRONG_FILE.failure(f"{label} holds values that are not finite")
-            if (maps < 0).any():
-                raise WRONG_FILE.failure(f"{label} holds negative intensities")
-            total = maps.sum(axis=0)
-            # an energy without electrons is empty, as those of heavy elements at 10 keV
-            if electrons[index] > 0 and not np.ptp(total) > 1e-6 * abs(total).max():
-                what = "zero" if not total.any() else "the same value"
-                raise WRONG_FILE.failure(f"{label} is {what} everywhere")
-
-
-def check_parameters(
-    path: Path, found: SimulationParameters, asked: SimulationParameters, *, master: bool
-) -> None:
-    """Compare a file's parameters with those asked for.
-
-    Parameters
-    ----------
-    path : named in the message.
-    found, asked : parameters.
-    master : also those of the master pattern.
-
-    Raises
-    ------
-    EngineFailure
-        If one differs.
-    """
-    for name in (*_SAME, "npx", "dmin", "bethe") if master else _SAME:
-        there, wanted = np.asarray(getattr(found, name)), np.asarray(getattr(asked, name))
-        if there.shape != wanted.shape or not np.allclose(there, wanted, rtol=1e-6, atol=0):
-            raise WRONG_FILE.failure(
-                f"{path.name}: {name} is {getattr(found, name)} instead of {getattr(asked, name)}"
-            )
 
 
 def _memory_killer_struck() -> bool:

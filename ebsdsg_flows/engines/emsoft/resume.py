@@ -25,12 +25,10 @@ import h5py
 import numpy as np
 
 from ebsdsg_flows.engines.base import EngineFailure
-from ebsdsg_flows.engines.emsoft.outcome import check_maps, check_parameters
-from ebsdsg_flows.engines.emsoft.xtal_file import check_xtal
+from ebsdsg_flows.engines.emsoft.result_file import lowest_energy
 from ebsdsg_sim.atomic_file import sync
 from ebsdsg_sim.crystal import Crystal
 from ebsdsg_sim.depth_weights import integration_terms
-from ebsdsg_sim.hdf5 import MasterPatternFileError, read_unfinished
 from ebsdsg_sim.montecarlo import MonteCarlo
 from ebsdsg_sim.parameters import SimulationParameters
 from ebsdsg_sim.structure_factors import absorption_length
@@ -78,26 +76,6 @@ def best_unfinished(
         except EngineFailure as failure:
             log.warning("%s cannot be continued: %s", path, failure)
     return min(found, key=lambda unfinished: unfinished.lowest, default=None)
-
-
-def lowest_energy(path: Path, crystal: Crystal, parameters: SimulationParameters) -> int:
-    """Index of the lowest energy that is finished and good.
-
-    Raises
-    ------
-    EngineFailure
-        If the file is broken, of something else, or none of its energies is good.
-    """
-    from ebsdsg_flows.engines.emsoft.failures import WRONG_FILE
-
-    check_xtal(path, crystal)
-    try:
-        pattern, lowest = read_unfinished(path)
-    except MasterPatternFileError as error:
-        raise WRONG_FILE.failure(str(error)) from None
-    check_parameters(path, pattern.parameters, parameters, master=True)
-    check_maps(path, pattern, first=lowest)
-    return lowest
 
 
 def copy_for_restart(

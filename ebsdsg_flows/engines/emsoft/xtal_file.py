@@ -12,15 +12,14 @@ import h5py
 import numpy as np
 
 from ebsdsg_flows.engines.emsoft.crystal_file import (
-    TIMEOUT,
     answers,
     check_expressible,
-    converse,
     crystal_system,
     fractional,
     quoted,
     rhombohedral,
 )
+from ebsdsg_flows.engines.emsoft.dialogue import TIMEOUT, converse
 from ebsdsg_flows.engines.emsoft.failures import CRYSTAL_DIFFERS, INEXPRESSIBLE, WRONG_FILE
 from ebsdsg_sim.atomic_file import new_file
 from ebsdsg_sim.crystal import Crystal

@@ -29,8 +29,8 @@ from ebsdsg_flows.engines.emsoft.crystal_file import (
     TWO_ORIGINS,
     Step,
     answers,
-    converse,
 )
+from ebsdsg_flows.engines.emsoft.dialogue import converse
 from ebsdsg_flows.engines.emsoft.xtal_file import check_xtal, make_xtal, write_xtal
 from ebsdsg_sim.crystal import Crystal, CrystalError, Site
 from ebsdsg_sim.symmetry import hall_number_for, setting

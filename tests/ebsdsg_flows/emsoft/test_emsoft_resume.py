@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from ebsdsg_flows.engines.base import EngineFailure
+from ebsdsg_flows.engines.emsoft.result_file import lowest_energy
 from ebsdsg_flows.engines.emsoft.resume import (
     MARK,
     best_unfinished,
     copy_for_restart,
-    lowest_energy,
     settle,
     thin_out,
 )
