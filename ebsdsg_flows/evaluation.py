@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ebsdsg_flows.learning import MissingPattern, reference
+from ebsdsg_flows.datasets import MissingPattern, reference
 from ebsdsg_flows.settings import get_settings
 from stores.documents import DatasetDocument, PredictionDocument, TrainingRunDocument
 

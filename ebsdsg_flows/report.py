@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from stores.collections import Stores
 
 GALLERY_PIXELS = 181
-SAMPLES_PER_CLASS = 6
 
 QUERIES = (
     (
@@ -133,24 +132,12 @@ def _gallery(results: CampaignResults) -> list[dict[str, Any]]:
 
 def _samples(results: CampaignResults) -> list[dict[str, Any]]:
     """A contact sheet of every data set: a few patterns of each class."""
-    import numpy as np
-
-    from ebsdsg_ml.dataset_file import open_dataset
-    from ebsdsg_ml.figures import contact_sheet
+    from ebsdsg_ml.dataset_sheet import dataset_sheet
 
     root = get_settings().root
     sheets = []
     for label, document in results.datasets.items():
-        with open_dataset(root / document["file"]["path"]) as opened:
-            chosen: list[int] = []
-            classes = opened.recipe.class_numbers
-            for index in range(len(classes)):
-                rows = np.flatnonzero(opened.class_index == index)
-                step = max(1, len(rows) // SAMPLES_PER_CLASS)
-                chosen += [int(row) for row in rows[::step][:SAMPLES_PER_CLASS]]
-            patterns = np.stack([opened.patterns[row] for row in chosen])
-            labels = [str(classes[opened.class_index[row]]) for row in chosen]
-        sheet = contact_sheet(patterns, labels, columns=SAMPLES_PER_CLASS)
+        sheet = dataset_sheet(root / document["file"]["path"])
         sheets.append({"label": label, "picture": _picture(sheet), "n": document["n_patterns"]})
     return sheets
 

@@ -1,4 +1,4 @@
-"""The classifier as a Lightning module, and the order in which it sees its patterns.
+"""The classifier as a Lightning module.
 
 All chance in a step (which patterns, which crops and flips, dropout) follows from the seed and the
 step's number.  A run that was cut off and resumed at any step therefore goes on exactly as the
@@ -7,56 +7,20 @@ uninterrupted one would have.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ebsdsg_ml.protocol import TrainingConfig
+from ebsdsg_ml.sampler import step_seed
 from ebsdsg_ml.transforms import Preprocessing
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Patterns (n, H, W) uint8, class indices (n,), rows of the data set (n,)."""
-
-
-def step_seed(seed: int, step: int, purpose: int = 0) -> int:
-    """Seed of one step, statistically independent of those of other steps and purposes."""
-    return int(np.random.SeedSequence([seed, step, purpose]).generate_state(1, np.uint64)[0] >> 1)
-
-
-class EpochBatches:
-    """Batch sampler that starts where the run is.
-
-    Every epoch visits all patterns once, in an order fixed by seed and epoch, in batches of equal
-    size to within one pattern.
-
-    Parameters
-    ----------
-    n : number of patterns.
-    batch_size : largest batch.
-    seed : of the order.
-    position : tells the number of steps already made, when an epoch's batches are asked for.
-    """
-
-    def __init__(self, n: int, batch_size: int, seed: int, position: Callable[[], int]) -> None:
-        self.n, self.seed, self.position = n, seed, position
-        self.steps = -(-n // batch_size)
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Batches left in the present epoch."""
-        epoch, done = divmod(self.position(), self.steps)
-        generator = torch.Generator().manual_seed(step_seed(self.seed, epoch, purpose=1))
-        order = torch.randperm(self.n, generator=generator).numpy()
-        for batch in np.array_split(order, self.steps)[done:]:
-            yield batch.tolist()
 
 
 def collate(items: list[tuple[Tensor, int, int]]) -> Batch:

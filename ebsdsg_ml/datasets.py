@@ -1,16 +1,15 @@
 """Data sets of simulated patterns: one recipe and its master patterns make one HDF5 file.
 
 Every pattern is fixed by the recipe's seed, its phase and its number within the phase, so that
-neither the order of the phases nor their company changes it.  The file holds the patterns, their
-orientations, labels and folds, the table of phases and the recipe; it appears under its name only
-when it is complete, has been read back, and its folds share no phase.
+neither the order of the phases nor their company changes it.  The file appears under its name only
+when it is complete, has been read back, and its folds share nothing that they may not share.  A
+build that was killed is taken up again where it was.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,18 +18,14 @@ import h5py
 import numpy as np
 
 from ebsdsg_ml import dataset_file
-from ebsdsg_ml.dataset_file import CODE_VERSION, DatasetError, open_dataset
-from ebsdsg_ml.pattern_source import (
-    PatternSource,
-    Project,
-    file_sha256,
-    pattern_orientations,
-    recipe_detector,
-    simulated_patterns,
-)
-from ebsdsg_ml.recipe import DatasetRecipe, patterns_per_phase
-from ebsdsg_ml.splits import FoldMember, LeakReport, leak_report, phase_folds
-from ebsdsg_sim.atomic_file import new_file
+from ebsdsg_ml.dataset_file import CODE_VERSION, open_dataset
+from ebsdsg_ml.dataset_plan import DatasetPlan, PlannedPhase, plan_dataset
+from ebsdsg_ml.orientations import grid_orientations, pattern_orientations
+from ebsdsg_ml.pattern_bank import write_maps
+from ebsdsg_ml.pattern_source import DatasetError, PatternSource, file_sha256
+from ebsdsg_ml.recipe import DatasetRecipe
+from ebsdsg_ml.simulated_patterns import Project, recipe_detector, simulated_patterns
+from ebsdsg_sim.atomic_file import sync
 
 Progress = Callable[[int, int, str], None]
 """Called with the number of things done, their total, and what was done last."""
@@ -45,12 +40,8 @@ class DatasetReport:
     path, sha256, bytes : the file.
     content_sha256 : digest of the content (patterns, orientations, labels, folds, phases, recipe),
         independent of how HDF5 packs it.
-    n_patterns, n_phases : totals.
-    counts : patterns by class.
-    fold_counts : patterns by fold and class.
-    phases : one row per phase: id, formula, class, fold, number of patterns, digest.
-    left_out : phases not used, with the reason.
-    leak_report : the proof of disjointness.
+    plan : phases, folds, counts and the proof of disjointness.
+    resumed : phases that an earlier, killed build had finished.
     seconds : wall time.
     """
 
@@ -58,72 +49,39 @@ class DatasetReport:
     sha256: str
     bytes: int
     content_sha256: str
-    n_patterns: int
-    n_phases: int
-    counts: dict[int, int]
-    fold_counts: dict[int, dict[int, int]]
-    phases: list[dict[str, Any]]
-    left_out: dict[str, str]
-    leak_report: LeakReport
+    plan: DatasetPlan
+    resumed: int = field(compare=False)
     seconds: float = field(compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, for a document (integer keys become strings)."""
+        plan = self.plan
         return {
             "path": str(self.path),
             "sha256": self.sha256,
             "bytes": self.bytes,
             "content_sha256": self.content_sha256,
-            "n_patterns": self.n_patterns,
-            "n_phases": self.n_phases,
-            "counts": {str(k): v for k, v in self.counts.items()},
+            "n_patterns": plan.n_patterns,
+            "counts": {str(k): v for k, v in plan.counts().items()},
             "fold_counts": {
-                str(f): {str(k): v for k, v in c.items()} for f, c in self.fold_counts.items()
+                str(f): {str(k): v for k, v in c.items()} for f, c in plan.fold_counts().items()
             },
-            "phases": self.phases,
-            "left_out": self.left_out,
-            "leak_report": self.leak_report.to_dict(),
+            "phases": [
+                {
+                    "phase": p.source.phase,
+                    "set": p.set,
+                    "formula": p.source.formula,
+                    "label": p.label,
+                    "fold": p.fold,
+                    "n_patterns": p.n_patterns,
+                    "sha256": p.source.sha256,
+                }
+                for p in plan.phases
+            ],
+            "left_out": plan.left_out,
+            "leak_report": plan.leaks.to_dict(),
             "seconds": self.seconds,
         }
-
-
-def select_phases(
-    recipe: DatasetRecipe, sources: Sequence[PatternSource]
-) -> tuple[dict[str, PatternSource], dict[str, int], dict[str, str]]:
-    """Choose the phases that a recipe uses.
-
-    Returns
-    -------
-    sources by phase id (sorted), class by phase id, and the reason for every phase left out.
-
-    Raises
-    ------
-    DatasetError
-        If a phase id occurs twice, an excluded phase is not there, or a class has no phase.
-    """
-    repeated = sorted(p for p, n in Counter(s.phase for s in sources).items() if n > 1)
-    if repeated:
-        raise DatasetError(f"phase(s) given more than once: {', '.join(repeated)}")
-    absent = sorted(set(recipe.exclude) - {s.phase for s in sources})
-    if absent:
-        raise DatasetError(f"excluded phase(s) not among the sources: {', '.join(absent)}")
-    chosen: dict[str, PatternSource] = {}
-    left_out: dict[str, str] = {}
-    for source in sorted(sources, key=lambda s: s.phase):
-        label = source.labels.get(recipe.label)
-        if source.phase in recipe.exclude:
-            left_out[source.phase] = "excluded by the recipe"
-        elif label is None:
-            left_out[source.phase] = f"has no {recipe.label} label"
-        elif label not in recipe.class_numbers:
-            left_out[source.phase] = f"space group {label} is not among the classes"
-        else:
-            chosen[source.phase] = source
-    labels = {p: int(s.labels[recipe.label] or 0) for p, s in chosen.items()}
-    empty = sorted(set(recipe.class_numbers) - set(labels.values()))
-    if empty:
-        raise DatasetError(f"no phase for space group(s) {', '.join(map(str, empty))}")
-    return chosen, labels, left_out
 
 
 def build_dataset(
@@ -134,6 +92,7 @@ def build_dataset(
     project: Project | None = None,
     progress: Progress | None = None,
     device: str = "cpu",
+    compression: str | None = "gzip",
 ) -> DatasetReport:
     """Make a data set and write it to one HDF5 file.
 
@@ -145,6 +104,8 @@ def build_dataset(
     project : makes patterns from a source and orientations; None projects its master pattern.
     progress : told after every phase.
     device : torch device of the projection.
+    compression : of stored patterns: ``"gzip"``, or None for a file that is memory-mapped when it
+        is read; no part of the identity.
 
     Returns
     -------
@@ -153,85 +114,95 @@ def build_dataset(
     Raises
     ------
     LeakError
-        If two folds share a phase or a master-pattern file; names the phases.
+        If two folds share what the split promises to separate; names the phases.
     SplitError, RecipeError
         If the phases do not allow the folds or the totals asked for.
     DatasetError
         If a source is unusable: missing, changed since its digest was taken, or its patterns have
-        the wrong shape or type or are empty.
+        the wrong shape or type or are empty; or if another process is building the same file.
     """
     started = time.perf_counter()
     path = Path(path)
-    chosen, labels, left_out = select_phases(recipe, sources)
-    folds = phase_folds(labels, recipe.n_folds, recipe.seed)
-    report = leak_report(
-        FoldMember(p, folds[p], s.sha256, s.formula, s.prototype) for p, s in chosen.items()
-    )
-    report.raise_if_leaking()
-    counts = patterns_per_phase(labels, recipe.patterns_per_class, recipe.seed)
+    plan = plan_dataset(recipe, sources)
     if project is None:
-        _check_files(chosen)
+        for phase in plan.phases:
+            phase.source.check_file()
         project = simulated_patterns(recipe, device=device)
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    with new_file(path) as temporary:
-        with h5py.File(temporary, "w") as file:
-            dataset_file.create(file, recipe, chosen, labels, folds, counts)
-            start = 0
-            for done, (phase, source) in enumerate(chosen.items(), 1):
-                n = counts[phase]
-                quaternions = pattern_orientations(recipe.seed, phase, range(n))
-                patterns = project(source, quaternions)
-                _check_patterns(patterns, n, recipe.size, phase)
-                file["patterns"][start : start + n] = patterns
-                file["quaternions"][start : start + n] = quaternions
-                start += n
-                if progress is not None:
-                    progress(done, len(chosen), phase)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with _partial_file(partial, plan, compression) as file:
+            resumed = _fill(file, plan, project, progress)
             dataset_file.seal(file)
-        with open_dataset(temporary, verify=True) as opened:
+        with open_dataset(partial, verify=True) as opened:
             content = opened.content_sha256
-        digest, size = file_sha256(temporary), temporary.stat().st_size
-
-    fold_counts: dict[int, Counter[int]] = {f: Counter() for f in range(recipe.n_folds)}
-    for phase, n in counts.items():
-        fold_counts[folds[phase]][labels[phase]] += n
+    except (DatasetError, ValueError):
+        partial.unlink(missing_ok=True)  # bad input: nothing in it is worth keeping
+        raise
+    sync(partial)
+    digest, size = file_sha256(partial), partial.stat().st_size
+    partial.replace(path)
     return DatasetReport(
-        path=path,
-        sha256=digest,
-        bytes=size,
-        content_sha256=content,
-        n_patterns=sum(counts.values()),
-        n_phases=len(chosen),
-        counts={c: sum(counts[p] for p in counts if labels[p] == c) for c in recipe.class_numbers},
-        fold_counts={f: dict(sorted(c.items())) for f, c in fold_counts.items()},
-        phases=[
-            {
-                "phase": p,
-                "formula": s.formula,
-                "label": labels[p],
-                "fold": folds[p],
-                "n_patterns": counts[p],
-                "sha256": s.sha256,
-            }
-            for p, s in chosen.items()
-        ],
-        left_out=left_out,
-        leak_report=report,
-        seconds=time.perf_counter() - started,
+        path, digest, size, content, plan, resumed, seconds=time.perf_counter() - started
     )
 
 
-def _check_files(chosen: Mapping[str, PatternSource]) -> None:
-    for phase, source in chosen.items():
-        if not Path(source.path).is_file():
-            raise DatasetError(f"{phase}: master pattern {source.path} does not exist")
-        found = file_sha256(source.path)
-        if found != source.sha256:
-            raise DatasetError(
-                f"{phase}: master pattern {source.path} has sha256 {found[:12]}…, recorded is "
-                f"{source.sha256[:12]}…; the file changed: simulate the phase again"
-            )
+class BeingBuilt(RuntimeError):
+    """Another process is building the same data set."""
+
+
+def _partial_file(path: Path, plan: DatasetPlan, compression: str | None) -> h5py.File:
+    """The unfinished file: what a killed build left of the same plan, else a new one."""
+    if path.exists():
+        try:
+            file = h5py.File(path, "r+")
+        except BlockingIOError:
+            raise BeingBuilt(f"{path} is being written by another process; wait for it") from None
+        except OSError:  # killed at a moment at which HDF5 cannot be opened
+            path.unlink()
+        else:
+            if dataset_file.is_of(file, plan, compression):
+                return file
+            file.close()
+            path.unlink()
+    file = h5py.File(path, "x")
+    dataset_file.create(file, plan, compression=compression)
+    file.flush()
+    return file
+
+
+def _fill(file: h5py.File, plan: DatasetPlan, project: Project, progress: Progress | None) -> int:
+    """Write the phases that are not there yet; return how many were."""
+    start = resumed = 0
+    for row, phase in enumerate(plan.phases):
+        stop = start + phase.n_patterns
+        if dataset_file.is_whole(file, row):
+            resumed += 1
+        elif plan.recipe.generation == "fresh":
+            write_maps(file, row, plan.recipe, phase.source)
+            dataset_file.finish_phase(file, row)
+        else:
+            quaternions = _orientations(plan.recipe, phase)
+            patterns = project(phase.source, quaternions)
+            _check_patterns(patterns, phase.n_patterns, plan.recipe.size, phase.source.phase)
+            file["patterns"][start:stop] = patterns
+            file["quaternions"][start:stop] = quaternions
+            dataset_file.finish_phase(file, row)
+        start = stop
+        if progress is not None:
+            progress(row + 1, len(plan.phases), phase.source.phase)
+    return resumed
+
+
+def _orientations(recipe: DatasetRecipe, phase: PlannedPhase) -> np.ndarray:
+    if recipe.orientations == "random":
+        return pattern_orientations(recipe.seed, phase.key, range(phase.n_patterns))
+    group = phase.source.labels.get("true")
+    if group is None:
+        raise DatasetError(
+            f"{phase.source.phase}: a grid of orientations needs its true space group"
+        )
+    return grid_orientations(recipe.seed, phase.key, group, phase.n_patterns)
 
 
 def _check_patterns(patterns: np.ndarray, n: int, size: int, phase: str) -> None:
@@ -248,15 +219,16 @@ def _check_patterns(patterns: np.ndarray, n: int, size: int, phase: str) -> None
 
 __all__ = [
     "CODE_VERSION",
+    "BeingBuilt",
     "DatasetError",
     "DatasetReport",
     "PatternSource",
+    "Progress",
     "Project",
     "build_dataset",
     "file_sha256",
     "open_dataset",
     "pattern_orientations",
     "recipe_detector",
-    "select_phases",
     "simulated_patterns",
 ]

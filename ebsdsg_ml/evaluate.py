@@ -21,7 +21,7 @@ from ebsdsg_ml.metrics import (
     overall_accuracy,
     phase_accuracies,
 )
-from ebsdsg_ml.pattern_dataset import PatternDataset
+from ebsdsg_ml.pattern_dataset import open_patterns
 from ebsdsg_ml.pattern_model import PatternModel
 
 
@@ -122,7 +122,7 @@ def evaluate(
     DatasetError, TransformError
         If the data set is unusable, or its patterns have another size than the model's.
     """
-    patterns = PatternDataset(dataset_path, folds)
+    patterns = open_patterns(dataset_path, folds)
     card = model.card
     if card.classes != patterns.classes or card.label != patterns.recipe.label:
         raise EvaluationError(

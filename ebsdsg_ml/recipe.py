@@ -1,19 +1,19 @@
 """What a data set is made of, said once.
 
 A recipe and the digests of its master patterns fix a data set completely: its content hash is the
-data set's identity.  Defaults are the paper's (5 folds, 229 x 229 pixels, about 9,000 patterns per
-class); :func:`patterns_per_phase` makes the class totals agree, as the paper did by using another
-number of patterns per master pattern in every class.
+data set's identity.  Defaults are the paper's: 5 folds, 229 x 229 pixels, about 9,000 patterns per
+class.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from typing import Any, Literal
 
-from ebsdsg_ml.splits import shuffled
+from ebsdsg_ml.exclusion import Exclusion, ExclusionError
+from ebsdsg_ml.splits import SPLITS, SplitKind
 
 LabelKind = Literal["true", "relabelled"]
 
@@ -26,6 +26,14 @@ PAPER_CLASSES: dict[str, tuple[int, ...]] = {
 
 class RecipeError(ValueError):
     """A recipe is not usable; the message names the entry and what is allowed."""
+
+
+EXPERIMENT_SET = "experiment"
+"""Name of the phases of the paper's experiment in the entry ``test``."""
+
+SELECTION = ("exclude", "test", "debye_waller")
+"""Entries that choose phases and master patterns; their effect is part of a data set's identity,
+not how they are written."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +54,22 @@ class DatasetRecipe:
         background of the detector (see :class:`ebsdsg_sim.projection.Projector`).
     solid_angle : ``"physical"``, or ``"emsoft"`` to have EMEBSD's one dark pixel at its misplaced
         pattern centre in every pattern.
-    n_folds : number of phase-disjoint folds.
+    split : what no two folds share: ``"phase"`` (the paper's), ``"prototype"`` or
+        ``"composition"``; the two others separate the phases too.
+    n_folds : number of folds.
     seed : chooses folds and orientations.
-    exclude : phase ids left out.
+    exclude : phases left out: a list of ids, or rules (:class:`ebsdsg_ml.exclusion.Exclusion`).
+    test : ``{"phases": "experiment", "patterns": 100}`` makes a test set of the 18 phases of the
+        paper's experiment (or of a list of ids) and keeps them out of the folds; empty makes none.
+    debye_waller : sets of master patterns told apart by the Debye-Waller factors B of their atoms,
+        as name -> [lowest, highest] B [nm^2].  The set of the lowest factors is the data set
+        proper; the others are for training only.  Empty expects one master pattern per phase.
+    orientations : ``"random"`` draws them uniformly from SO(3), ``"grid"`` spreads those of a phase
+        evenly over its fundamental zone.
+    imperfections : what the detector does to the patterns, as the imperfections package reads it;
+        empty leaves them perfect.
+    generation : ``"stored"`` writes the patterns to the file, ``"fresh"`` makes them on the fly
+        from prepared maps, in new orientations in every epoch.
 
     Raises
     ------
@@ -64,9 +85,15 @@ class DatasetRecipe:
     energy_weights: Literal["exact", "fast", "none"] = "fast"
     background: bool = True
     solid_angle: Literal["physical", "emsoft"] = "physical"
+    split: SplitKind = "phase"
     n_folds: int = 5
     seed: int = 0
-    exclude: tuple[str, ...] = ()
+    exclude: Exclusion = field(default_factory=Exclusion)
+    test: Mapping[str, Any] = field(default_factory=dict)
+    debye_waller: Mapping[str, Any] = field(default_factory=dict)
+    orientations: Literal["random", "grid"] = "random"
+    imperfections: Mapping[str, Any] = field(default_factory=dict)
+    generation: Literal["stored", "fresh"] = "stored"
 
     def __post_init__(self) -> None:
         if self.label not in PAPER_CLASSES:
@@ -86,6 +113,9 @@ class DatasetRecipe:
             ("energy_weights", ("exact", "fast", "none")),
             ("background", (True, False)),
             ("solid_angle", ("physical", "emsoft")),
+            ("split", SPLITS),
+            ("orientations", ("random", "grid")),
+            ("generation", ("stored", "fresh")),
         ):
             if getattr(self, name) not in allowed:
                 raise RecipeError(f"{name} = {getattr(self, name)!r}: must be one of {allowed}")
@@ -93,9 +123,17 @@ class DatasetRecipe:
         if not isinstance(self.detector, Mapping) or "shape" in self.detector:
             raise RecipeError("detector: must be a mapping without 'shape' (size fixes it)")
         object.__setattr__(self, "detector", dict(sorted(self.detector.items())))
-        if isinstance(self.exclude, str) or not all(isinstance(e, str) for e in self.exclude):
-            raise RecipeError(f"exclude = {self.exclude!r}: must be a list of phase ids")
-        object.__setattr__(self, "exclude", tuple(sorted(set(self.exclude))))
+        if not isinstance(self.imperfections, Mapping):
+            raise RecipeError(f"imperfections = {self.imperfections!r}: must be a mapping")
+        object.__setattr__(self, "imperfections", dict(self.imperfections))
+        if self.generation == "fresh" and self.orientations == "grid":
+            raise RecipeError("orientations = 'grid' is for generation = 'stored'")
+        try:
+            object.__setattr__(self, "exclude", Exclusion.of(self.exclude))
+        except ExclusionError as error:
+            raise RecipeError(str(error)) from None
+        object.__setattr__(self, "test", _test_set(self.test))
+        object.__setattr__(self, "debye_waller", _debye_waller_sets(self.debye_waller))
 
     @property
     def class_numbers(self) -> tuple[int, ...]:
@@ -103,13 +141,30 @@ class DatasetRecipe:
         assert self.classes is not None
         return self.classes
 
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """Names of the sets of master patterns; the first is the one that is also tested on."""
+        return tuple(self.debye_waller) or ("",)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; the same dictionary for every way of saying the same recipe."""
-        values = asdict(self)
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         values["classes"] = list(self.class_numbers)
-        values["exclude"] = list(self.exclude)
-        values["detector"] = dict(self.detector)
+        values["exclude"] = self.exclude.to_dict()
         return values
+
+    def content(self) -> dict[str, Any]:
+        """What the recipe says about the content beyond the choice of phases and their labels.
+
+        Entries at their defaults are left out, so that an entry that comes into being later changes
+        no identity.
+        """
+        values, plain = self.to_dict(), DatasetRecipe(label=self.label).to_dict()
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in SELECTION and (name in ("label", "classes") or value != plain[name])
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DatasetRecipe:
@@ -125,44 +180,46 @@ class DatasetRecipe:
             known = ", ".join(sorted(cls.__dataclass_fields__))
             raise RecipeError(f"unknown recipe entry {', '.join(unknown)}; known: {known}")
         plain = dict(values)
-        for name in ("classes", "exclude"):
-            if isinstance(plain.get(name), list):
-                plain[name] = tuple(plain[name])
+        if isinstance(plain.get("classes"), list):
+            plain["classes"] = tuple(plain["classes"])
         return cls(**plain)
 
 
-def patterns_per_phase(
-    labels: Mapping[str, int], patterns_per_class: int, seed: int = 0
-) -> dict[str, int]:
-    """Number of patterns of every phase such that every class has the same total.
+def _test_set(value: Any) -> dict[str, Any]:
+    """The entry ``test``, complete; empty without a test set."""
+    if not isinstance(value, Mapping) or set(value) - {"phases", "patterns"}:
+        raise RecipeError(f"test = {value!r}: must be a mapping with the keys phases and patterns")
+    if not value:
+        return {}
+    phases, patterns = value.get("phases", EXPERIMENT_SET), value.get("patterns", 100)
+    if phases != EXPERIMENT_SET:
+        if not isinstance(phases, (list, tuple)) or not all(isinstance(p, str) for p in phases):
+            raise RecipeError(f"test: phases = {phases!r}: must be 'experiment' or a list of ids")
+        phases = sorted(set(phases))
+    if isinstance(patterns, bool) or not isinstance(patterns, int) or patterns < 1:
+        raise RecipeError(f"test: patterns = {patterns!r}: must be an integer of at least 1")
+    return {"phases": phases, "patterns": patterns}
 
-    Parameters
-    ----------
-    labels : phase id -> class.
-    patterns_per_class : total of every class.
-    seed : chooses which phases of a class get one pattern more when the total does not divide.
 
-    Returns
-    -------
-    phase id -> number of patterns, sorted by phase id.  Class totals are exactly
-    `patterns_per_class`; within a class the numbers differ by at most one.
-
-    Raises
-    ------
-    RecipeError
-        If a class has more phases than patterns, so that a phase would have none.
-    """
-    members: dict[int, list[str]] = defaultdict(list)
-    for phase, label in labels.items():
-        members[label].append(phase)
-    counts: dict[str, int] = {}
-    for label, phases in sorted(members.items()):
-        share, rest = divmod(patterns_per_class, len(phases))
-        if share == 0:
+def _debye_waller_sets(value: Any) -> dict[str, list[float]]:
+    """The entry ``debye_waller``, ordered by rising factors."""
+    if not isinstance(value, Mapping):
+        raise RecipeError(f"debye_waller = {value!r}: must map names to [lowest, highest]")
+    sets: dict[str, list[float]] = {}
+    for name, limits in value.items():
+        numbers = isinstance(limits, (list, tuple)) and len(limits) == 2
+        if not numbers or any(
+            isinstance(b, bool) or not isinstance(b, (int, float)) for b in limits
+        ):
             raise RecipeError(
-                f"space group {label} has {len(phases)} phases but only {patterns_per_class} "
-                f"patterns per class; ask for at least {len(phases)}"
+                f"debye_waller: {name} = {limits!r}: must be [lowest, highest] in nm^2"
             )
-        for rank, phase in enumerate(shuffled(seed, f"share {label}", phases)):
-            counts[phase] = share + (rank < rest)
-    return dict(sorted(counts.items()))
+        if not name or not 0 <= limits[0] <= limits[1]:
+            raise RecipeError(f"debye_waller: {name} = {limits!r}: must be rising and not negative")
+        sets[str(name)] = [float(b) for b in limits]
+    ordered = dict(sorted(sets.items(), key=lambda item: item[1]))
+    ranges = list(ordered.items())
+    for (name, (_, high)), (other, (low, _)) in pairwise(ranges):
+        if low <= high:
+            raise RecipeError(f"debye_waller: the sets {name} and {other} overlap")
+    return ordered

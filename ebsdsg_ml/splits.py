@@ -1,129 +1,27 @@
-"""Folds that share no phase, and the proof that they do not.
+"""Folds that share nothing that would make a test easy.
 
 Patterns of one phase resemble each other far more than patterns of two phases of one space group,
 so a classifier tested on a phase it was trained on looks better than it is.  The paper therefore
-splits the *phases* of every space group, not the patterns; so does this module, and
-:func:`leak_report` checks the result again by what the phases are made from.
+splits the *phases* of every space group, not the patterns.  Phases of one prototype differ by their
+elements alone, phases of one composition by their arrangement alone: splitting by those asks
+whether a classifier learned more than prototypes or elements.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+SplitKind = Literal["phase", "prototype", "composition"]
+SPLITS: tuple[SplitKind, ...] = ("phase", "prototype", "composition")
+TEST = -1
+"""Number that stands in the place of a fold for the phases of the test set."""
 
 
 class SplitError(ValueError):
     """The phases cannot be split as asked; the message names the classes and phases."""
-
-
-class LeakError(ValueError):
-    """A phase (or its master pattern) is in more than one fold; the message names the phases."""
-
-
-@dataclass(frozen=True)
-class FoldMember:
-    """One phase in one fold, with what identifies the phase.
-
-    Parameters
-    ----------
-    phase : identifier of the phase (a Materials Project id, for example).
-    fold : number of the fold, from 0.
-    sha256 : digest of the file of its master pattern.
-    composition : reduced formula, or None when not known.
-    prototype : structure prototype (``"NaCl"``, an AFLOW label), or None when not known.
-    """
-
-    phase: str
-    fold: int
-    sha256: str | None = None
-    composition: str | None = None
-    prototype: str | None = None
-
-
-@dataclass(frozen=True)
-class Leak:
-    """One thing that occurs in more than one fold.
-
-    Parameters
-    ----------
-    kind : ``"phase"``, ``"file"``, ``"composition"`` or ``"prototype"``.
-    key : the phase id, digest, composition or prototype.
-    phases : the phases that share it, sorted.
-    folds : the folds they are in, sorted; at least two.
-    """
-
-    kind: str
-    key: str
-    phases: tuple[str, ...]
-    folds: tuple[int, ...]
-
-    def __str__(self) -> str:
-        """Say the leak in one phrase: kind, key, phases and folds."""
-        folds = ", ".join(map(str, self.folds))
-        return f"{self.kind} {self.key} ({', '.join(self.phases)}) in folds {folds}"
-
-
-@dataclass(frozen=True)
-class LeakReport:
-    """What the folds share.
-
-    ``phase`` and ``file`` must be empty in a data set.  ``composition`` and ``prototype`` are
-    reported, not refused: polymorphs of one composition and the many phases of one prototype are
-    separate phases in the paper's split.  None means that the property was not known.
-    """
-
-    phase: tuple[Leak, ...]
-    file: tuple[Leak, ...]
-    composition: tuple[Leak, ...] | None
-    prototype: tuple[Leak, ...] | None
-    n_phases: int
-    n_folds: int
-
-    @property
-    def empty(self) -> bool:
-        """True if no phase and no master-pattern file is in two folds."""
-        return not self.phase and not self.file
-
-    def raise_if_leaking(self) -> None:
-        """Refuse folds that share a phase or a master-pattern file.
-
-        Raises
-        ------
-        LeakError
-            Naming every phase concerned and its folds.
-        """
-        if not self.empty:
-            leaks = "; ".join(str(leak) for leak in (*self.phase, *self.file))
-            raise LeakError(f"the folds are not disjoint: {leaks}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, for a document."""
-
-        def plain(leaks: tuple[Leak, ...] | None) -> list[dict[str, Any]] | None:
-            if leaks is None:
-                return None
-            return [
-                {
-                    "kind": leak.kind,
-                    "key": leak.key,
-                    "phases": list(leak.phases),
-                    "folds": list(leak.folds),
-                }
-                for leak in leaks
-            ]
-
-        return {
-            "empty": self.empty,
-            "n_phases": self.n_phases,
-            "n_folds": self.n_folds,
-            "phase": plain(self.phase),
-            "file": plain(self.file),
-            "composition": plain(self.composition),
-            "prototype": plain(self.prototype),
-        }
 
 
 def shuffled(seed: int, purpose: str, names: Iterable[str]) -> list[str]:
@@ -140,7 +38,7 @@ def shuffled(seed: int, purpose: str, names: Iterable[str]) -> list[str]:
 
 
 def phase_folds(labels: Mapping[str, int], n_folds: int, seed: int = 0) -> dict[str, int]:
-    """Deal the phases of every class over the folds.
+    """Deal the phases of every class over the folds, as the paper does.
 
     Parameters
     ----------
@@ -159,66 +57,114 @@ def phase_folds(labels: Mapping[str, int], n_folds: int, seed: int = 0) -> dict[
         If a class has fewer phases than there are folds (it would be missing from some fold), or
         `n_folds` is below 2.
     """
+    return group_folds(labels, {phase: phase for phase in labels}, n_folds, seed)
+
+
+def group_folds(
+    labels: Mapping[str, int], groups: Mapping[str, str], n_folds: int, seed: int = 0
+) -> dict[str, int]:
+    """Deal groups of phases over the folds, the classes as balanced as the groups allow.
+
+    Parameters
+    ----------
+    labels : phase id -> class (space-group number).
+    groups : phase id -> what must not be in two folds (its prototype, for example).
+    n_folds : number of folds, at least 2.
+    seed : chooses among equally good deals; the order of the mappings does not.
+
+    Returns
+    -------
+    phase id -> fold, in 0 ... `n_folds` - 1, sorted by phase id.  Every class is in every fold.
+
+    Raises
+    ------
+    SplitError
+        If a class would be missing from a fold; the message names the class and its groups.
+
+    Notes
+    -----
+    The largest groups are dealt first, each to the fold that has least of its classes (R. L.
+    Graham, *SIAM J. Appl. Math.* 17 (1969) 416: never more than 4/3 of the best possible load).
+    """
     if isinstance(n_folds, bool) or not isinstance(n_folds, int) or n_folds < 2:
         raise SplitError(f"n_folds = {n_folds!r}: must be an integer of at least 2")
     if not labels:
         raise SplitError("no phases to split")
-    members: dict[int, list[str]] = defaultdict(list)
-    for phase, label in labels.items():
-        members[label].append(phase)
-    short = {label: sorted(m) for label, m in sorted(members.items()) if len(m) < n_folds}
-    if short:
-        detail = "; ".join(f"{label}: {len(m)} ({', '.join(m)})" for label, m in short.items())
-        raise SplitError(
-            f"{n_folds} folds need at least {n_folds} phases of every space group; too few of "
-            f"{detail}. Add phases, leave the group out or ask for fewer folds"
-        )
+    members: dict[str, list[str]] = defaultdict(list)
+    for phase in sorted(labels):
+        members[groups[phase]].append(phase)
+    content = {group: Counter(labels[p] for p in phases) for group, phases in members.items()}
+    _check_enough(content, members, n_folds)
+    size = Counter(labels.values())
+    loads: list[Counter[int]] = [Counter() for _ in range(n_folds)]
     folds: dict[str, int] = {}
-    dealt = 0  # dealing goes on where the last class ended, so that whole folds are balanced too
-    for label in sorted(members):
-        for phase in shuffled(seed, f"fold {label}", members[label]):
-            folds[phase] = dealt % n_folds
-            dealt += 1
+    for group in _largest_first(content, size, seed):
+        load = content[group]
+
+        def cost(fold: int, load: Counter[int] = load) -> tuple[float, int, int]:
+            # how much the squares of the classes' shares grow
+            growth = sum(n * (n + 2 * loads[fold][c]) / size[c] ** 2 for c, n in load.items())
+            return round(growth, 12), loads[fold].total(), fold
+
+        best = min(range(n_folds), key=cost)
+        loads[best].update(load)
+        folds.update(dict.fromkeys(members[group], best))
+    for fold, load in enumerate(loads):
+        missing = sorted(set(size) - set(load))
+        if missing:
+            raise SplitError(
+                f"fold {fold} of {n_folds} gets no phase of space group(s) "
+                f"{', '.join(map(str, missing))}: groups of phases that must stay together span "
+                "several classes; ask for fewer folds or another seed"
+            )
     return dict(sorted(folds.items()))
 
 
-def leak_report(members: Iterable[FoldMember]) -> LeakReport:
-    """Find what is in more than one fold.
+def _check_enough(
+    content: Mapping[str, Counter[int]], members: Mapping[str, list[str]], n_folds: int
+) -> None:
+    """Refuse classes with fewer groups than there are folds."""
+    by_class: dict[int, list[str]] = defaultdict(list)
+    for group, classes in content.items():
+        for label in classes:
+            by_class[label].append(group)
+    short = {c: sorted(groups) for c, groups in sorted(by_class.items()) if len(groups) < n_folds}
+    if not short:
+        return
+    single = all(members[group] == [group] for groups in short.values() for group in groups)
+    what = "phases" if single else "separable groups of phases"
 
-    Parameters
-    ----------
-    members : every (phase, fold) pair there is, a phase as often as it occurs.
+    def name(label: int, group: str) -> str:
+        n = content[group][label]
+        return group if members[group] == [group] else f"{group} with {n} phase{'s'[: n != 1]}"
 
-    Returns
-    -------
-    The report; ``.empty`` is the statement that no phase and no master pattern is shared.
-    """
-    everything = list(members)
+    detail = "; ".join(
+        f"{label}: {len(groups)} ({', '.join(name(label, group) for group in groups)})"
+        for label, groups in short.items()
+    )
+    raise SplitError(
+        f"{n_folds} folds need at least {n_folds} {what} of every space group; too few of "
+        f"{detail}. Add phases, leave the group out or ask for fewer folds"
+    )
 
-    def shared(kind: str, key: Callable[[FoldMember], str | None]) -> tuple[Leak, ...]:
-        groups: dict[str, list[FoldMember]] = defaultdict(list)
-        for member in everything:
-            value = key(member)
-            if value is not None:
-                groups[value].append(member)
-        leaks = []
-        for value, group in sorted(groups.items()):
-            folds = sorted({member.fold for member in group})
-            if len(folds) > 1:
-                phases = sorted({member.phase for member in group})
-                leaks.append(Leak(kind, value, tuple(phases), tuple(folds)))
-        return tuple(leaks)
 
-    def known(name: str) -> bool:
-        return any(getattr(member, name) is not None for member in everything)
-
-    return LeakReport(
-        phase=shared("phase", lambda m: m.phase),
-        file=shared("file", lambda m: m.sha256),
-        composition=shared("composition", lambda m: m.composition)
-        if known("composition")
-        else None,
-        prototype=shared("prototype", lambda m: m.prototype) if known("prototype") else None,
-        n_phases=len({member.phase for member in everything}),
-        n_folds=len({member.fold for member in everything}),
+def _largest_first(
+    content: Mapping[str, Counter[int]], size: Mapping[int, int], seed: int
+) -> list[str]:
+    """Groups by class and falling share of it; equal ones in an order that the seed chooses."""
+    rank = {
+        group: i
+        for label in sorted(size)
+        for i, group in enumerate(
+            shuffled(seed, f"fold {label}", (g for g in content if min(content[g]) == label))
+        )
+    }
+    return sorted(
+        content,
+        key=lambda g: (
+            -max(n / size[c] for c, n in content[g].items()) if len(content[g]) > 1 else 0.0,
+            min(content[g]),
+            -content[g].total(),
+            rank[g],
+        ),
     )

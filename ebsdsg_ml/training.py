@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ebsdsg_ml.dataset_file import CODE_VERSION, open_dataset
 from ebsdsg_ml.datasets import Progress
-from ebsdsg_ml.pattern_dataset import PatternDataset
+from ebsdsg_ml.pattern_dataset import PatternDataset, open_patterns
 from ebsdsg_ml.pattern_source import file_sha256
 from ebsdsg_ml.protocol import TrainingConfig, TrainingConfigError
 from ebsdsg_ml.training_result import OnEpoch, TrainingError, TrainingResult, finished_result
@@ -119,8 +119,8 @@ def train(
         precision = resolve_precision(config.precision, device)
         _write_json(run_file, {**identity, "precision": precision, "code_version": CODE_VERSION})
     folds = [f for f in range(recipe.n_folds) if f != validation_fold]
-    training = PatternDataset(dataset_path, folds)
-    validation = None if validation_fold is None else PatternDataset(dataset_path, validation_fold)
+    training = open_patterns(dataset_path, folds, training=True)
+    validation = None if validation_fold is None else open_patterns(dataset_path, validation_fold)
     with quiet(), _threads(config.threads) as threads:
         outcome = run_training(
             config,

@@ -17,12 +17,13 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader
 
-from ebsdsg_ml.classifier import EpochBatches, PatternClassifier, collate
+from ebsdsg_ml.classifier import PatternClassifier, collate
 from ebsdsg_ml.datasets import Progress
 from ebsdsg_ml.models import build_model
 from ebsdsg_ml.pattern_dataset import PatternDataset
 from ebsdsg_ml.pattern_model import ModelCard, PatternModel, state_sha256
 from ebsdsg_ml.protocol import TrainingConfig
+from ebsdsg_ml.sampler import EpochSampler
 from ebsdsg_ml.training_result import OnEpoch, TrainingError
 from ebsdsg_ml.transforms import Preprocessing, check_flips, crop_size
 from ebsdsg_sim.atomic_file import new_file, write_atomically
@@ -227,8 +228,8 @@ def run_training(
     network, origin = build_model(config.model, n_classes, weights=config.weights, seed=config.seed)
     if config.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    batches = EpochBatches(
-        len(training), config.batch_size, config.seed, lambda: trainer.global_step
+    batches = EpochSampler(
+        training, config.batch_size, config.seed, lambda: trainer.global_step
     )
     module = PatternClassifier(network, config, preprocessing, n_classes, len(batches))
     best, resume = BestWeights(directory), ResumePoint(directory, config.checkpoint_steps)

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from ebsdsg_flows.cli import campaigns, cluster, database, engines, patterns
+from ebsdsg_flows.cli import campaigns, cluster, database, datasets, engines, patterns
 
 app = typer.Typer(
     name="ebsdsg",
@@ -20,6 +20,7 @@ campaigns.register(app)
 patterns.register(app)
 engines.register(app)
 cluster.register(app)
+app.add_typer(datasets.app, name="dataset")
 app.add_typer(database.app, name="db")
 
 

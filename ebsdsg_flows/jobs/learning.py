@@ -34,7 +34,7 @@ class DatasetMaker(Maker):
         -------
         Key of the data set's document.
         """
-        from ebsdsg_flows.learning import make_dataset
+        from ebsdsg_flows.datasets import make_dataset
         from ebsdsg_flows.session import open_stores
 
         stores = open_stores()
@@ -71,7 +71,8 @@ class TrainingMaker(Maker):
         -------
         Key of the training run's document.
         """
-        from ebsdsg_flows.learning import get_dataset, train_classifier
+        from ebsdsg_flows.datasets import get_dataset
+        from ebsdsg_flows.learning import train_classifier
         from ebsdsg_flows.session import open_stores
 
         stores = open_stores()
@@ -103,8 +104,8 @@ class EvaluationMaker(Maker):
         -------
         Plain tables: ``accuracy``, ``confusion``, ``per_phase``, ``runs``, ``labels``, ``dataset``.
         """
+        from ebsdsg_flows.datasets import get_dataset
         from ebsdsg_flows.evaluation import evaluate_folds
-        from ebsdsg_flows.learning import get_dataset
         from ebsdsg_flows.session import open_stores
 
         stores = open_stores()

@@ -23,8 +23,9 @@ class Member(Part):
     ----------
     simulation : key of the simulation whose master pattern was projected.
     true, relabelled : labels.
-    fold : fold that the whole phase is in.
+    fold : fold that the whole phase is in; ``None`` in the test set.
     patterns : number of patterns.
+    set : name of its set of Debye-Waller factors, empty where there is only one.
     """
 
     simulation: Hash
@@ -32,33 +33,46 @@ class Member(Part):
     formula: Name
     true: GroupNumber
     relabelled: GroupNumber
-    fold: int = Field(ge=0)
+    fold: int | None = Field(default=None, ge=0)
     patterns: int = Field(ge=1)
+    set: str = ""
 
 
 class DatasetDocument(Document):
-    """A data set in a file; the key is the hash of its recipe.
+    """A data set in a file; the key is the hash of what determines its content.
 
     Attributes
     ----------
-    recipe : everything that determines the content.
+    recipe : everything that determines the content: the recipe's entries that say how patterns are
+        made, the phases that its other entries chose, and their simulations.
+    written : the recipe as it was first given.
     labels : label kind that the folds and totals were balanced for.
+    split : what no two folds share.
+    generation : whether the file holds ``stored`` patterns or the maps to make ``fresh`` ones.
     folds : number of folds.
-    counts : patterns per class, keyed by group number as text, for ``true`` and ``relabelled``.
+    counts : patterns per class, keyed by group number as text, for ``true`` and ``relabelled``;
+        without the test set.
     members : every phase with its fold.
+    left_out : phases not used, each with the reason.
     leak_report : what the leak check found.
+    pictures : contact sheets.
     """
 
     collection: ClassVar[str] = "datasets"
 
     recipe: dict[str, Any]
+    written: dict[str, Any] = Field(default_factory=dict)
     labels: LabelKind
+    split: Literal["phase", "prototype", "composition"] = "phase"
+    generation: Literal["stored", "fresh"] = "stored"
     folds: int = Field(ge=1)
     n_patterns: int = Field(ge=1)
     counts: dict[LabelKind, dict[str, int]]
     members: list[Member]
+    left_out: dict[str, str] = Field(default_factory=dict)
     leak_report: dict[str, Any]
     file: FileReference
+    pictures: list[FileReference] = Field(default_factory=list)
 
     @classmethod
     def key_of(cls, recipe: dict[str, Any]) -> str:
@@ -72,11 +86,11 @@ class DatasetDocument(Document):
         total = sum(member.patterns for member in self.members)
         if total != self.n_patterns:
             raise ValueError(f"members have {total} patterns, n_patterns is {self.n_patterns}")
-        folds: dict[str, int] = {}
+        folds: dict[str, int | None] = {}
         for member in self.members:
             if folds.setdefault(member.material_id, member.fold) != member.fold:
                 raise ValueError(f"{member.material_id} is in two folds")
-            if member.fold >= self.folds:
+            if member.fold is not None and member.fold >= self.folds:
                 raise ValueError(f"{member.material_id} is in fold {member.fold} of {self.folds}")
         return self
 
@@ -85,7 +99,7 @@ class DatasetDocument(Document):
             "labels": self.labels,
             "phases": len({member.material_id for member in self.members}),
             "patterns": self.n_patterns,
-            "folds": self.folds,
+            "folds": f"{self.folds} {self.split}-disjoint",
         }
 
 

@@ -19,9 +19,10 @@ from ebsdsg_ml.datasets import (
     pattern_orientations,
     recipe_detector,
 )
+from ebsdsg_ml.leaks import LeakError
 from ebsdsg_ml.pattern_dataset import PatternDataset
 from ebsdsg_ml.recipe import DatasetRecipe
-from ebsdsg_ml.splits import LeakError, SplitError
+from ebsdsg_ml.splits import SplitError
 
 
 def test_same_recipe_same_bytes_in_any_order(banded: Banded, tmp_path: Path) -> None:
@@ -61,15 +62,15 @@ def test_content_matches_report_and_recipe(banded: Banded, dataset: Path, tmp_pa
     report = build_dataset(
         banded.recipe(), banded.sources(), tmp_path / "d.h5", project=banded.project
     )
-    assert report.leak_report.empty and report.counts == {221: 40, 225: 40, 229: 40}
-    assert report.n_patterns == 120 and report.bytes == (tmp_path / "d.h5").stat().st_size
+    assert report.plan.leaks.empty and report.plan.counts() == {221: 40, 225: 40, 229: 40}
+    assert report.plan.n_patterns == 120 and report.bytes == (tmp_path / "d.h5").stat().st_size
     with open_dataset(tmp_path / "d.h5", verify=True) as data:
         assert data.recipe == banded.recipe() and data.content_sha256 == report.content_sha256
         fold_of = {row["id"]: row["fold"] for row in data.phases}
         for i in range(len(data)):
             row = data.phases[data.phase[i]]
             assert data.fold[i] == fold_of[row["id"]] and data.label[i] == row["true"]
-        assert {f: c for f, c in report.fold_counts.items()} == {
+        assert {f: c for f, c in report.plan.fold_counts().items()} == {
             f: {g: int(((data.fold == f) & (data.label == g)).sum()) for g in (221, 225, 229)}
             for f in (0, 1)
         }
@@ -137,7 +138,7 @@ def test_phases_without_label_are_left_out_and_said(banded: Banded, tmp_path: Pa
     report = build_dataset(
         banded.recipe(exclude=("skip",)), extra, tmp_path / "x.h5", project=banded.project
     )
-    assert report.left_out == {
+    assert report.plan.left_out == {
         "odd": "space group 230 is not among the classes",
         "skip": "excluded by the recipe",
     }
