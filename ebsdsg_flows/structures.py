@@ -56,6 +56,8 @@ LABELLING = 1
 OriginProvider = Literal["spglib", "findsym"]
 """Who chooses axes and origin among the equivalent ones; both in the standard settings."""
 
+BY_FINDSYM = "axes and origin by FINDSYM; up to the normaliser it is the crystal that spglib gives"
+
 
 def structure_document(
     structure: Structure | Mapping[str, Any] | Atoms,
@@ -173,7 +175,7 @@ def structure_document(
         ),
         source=source_of(source, material_id),
         licence=licence,
-        notes=_notes(atoms, group, symprec),
+        notes=_notes(atoms, group, symprec) + ([BY_FINDSYM] if origin == "findsym" else []),
     )
 
 

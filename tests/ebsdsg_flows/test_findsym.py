@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -13,14 +14,17 @@ import numpy as np
 import pytest
 
 from ebsdsg_flows.atoms import Atoms, StructureError, atoms_of
+from ebsdsg_flows.campaign import load_campaign
 from ebsdsg_flows.findsym import FindsymMissing, described_by_findsym, input_text
 from ebsdsg_flows.settings import get_settings
 from ebsdsg_flows.sources import read_sources
 from ebsdsg_flows.structures import structure_document
+from ebsdsg_flows.submit import submit
 from ebsdsg_sim.crystal import Crystal
 from ebsdsg_sim.normaliser import relation
 from ebsdsg_sim.standard_structure import StandardStructure, distances
 from ebsdsg_sim.symmetry import standardize
+from stores.collections import Stores
 
 STAND_IN = Path(__file__).parents[1] / "fakes" / "findsym" / "findsym.py"
 
@@ -79,13 +83,13 @@ def test_both_give_one_asymmetric_unit_for_every_structure_of_the_set(findsym: O
         atoms, standard = given(structure, name)
         described = described_by_findsym(atoms, standard)
         assert described.setting == standard.setting
-        assert [o.multiplicity for o in described.orbits] == [
-            o.multiplicity for o in standard.orbits
-        ] or sorted(o.multiplicity for o in described.orbits) == sorted(
+        assert sorted(o.multiplicity for o in described.orbits) == sorted(
             o.multiplicity for o in standard.orbits
         )
         document = structure_document(structure, name, origin="findsym")
         plain = structure_document(structure, name)
+        assert any("FINDSYM" in note for note in document.notes)
+        assert not any("FINDSYM" in note for note in plain.notes)
         assert document.relabel.number == plain.relabel.number
         assert document.density == pytest.approx(plain.density, rel=1e-5)
         one, other = (Crystal.from_dict(d.crystal) for d in (plain, document))
@@ -166,3 +170,34 @@ def test_a_shared_position_is_not_given_to_findsym(findsym: Order) -> None:
     mixed = Atoms("NaCl", atoms.lattice, atoms.positions, [{"Na": 0.5, "K": 0.5}] * 8)
     with pytest.raises(StructureError, match=r"position 1 holds .*use `origin: spglib`"):
         described_by_findsym(mixed, standard)
+
+
+CAMPAIGN = """
+name: {name}
+structures: {{source: demo, materials: [mp-631], origin: {name}}}
+simulation:
+  parameters: {{npx: 3, dmin: 0.1, n_electrons: 20000, mc_pixels: 51, energy_step: 10.0}}
+"""
+
+
+@pytest.mark.slow
+def test_a_campaign_simulates_the_description_that_its_provider_gives(
+    findsym: Order,
+    stores: Stores,
+    tmp_path: Path,
+    ebsdsg: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    findsym(shift=[0.5, 0.5, 0.5])
+    crystals: dict[str, Crystal] = {}
+    for name in ("spglib", "findsym"):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(CAMPAIGN.format(name=name))
+        assert len(submit(load_campaign(path), stores).new) == 1  # members of their own
+        ran = ebsdsg("run", "-n", "1", "-q")
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        new = [s for s in stores.simulations.find() if s["key"] not in crystals]
+        assert [s["state"] for s in new] == ["completed"]
+        crystals[new[0]["key"]] = Crystal.from_dict(new[0]["crystal"])
+    one, other = crystals.values()
+    assert [s.position for s in one.sites] != [s.position for s in other.sites]
+    assert relation(one, other) is not None
