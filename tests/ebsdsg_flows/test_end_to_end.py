@@ -79,7 +79,7 @@ def test_structures_in_classifier_out_and_nothing_twice(
     text = report.read_text()
     assert "Confusion matrix" in text and "data:image/png;base64" in text
     assert "http://" not in text.split("</script>", 1)[1]
-    assert not list(root.rglob("*.partial*"))
+    assert not [*root.rglob("*.partial*"), *root.rglob("*.writing")]
     for _, collection, criteria, _ in QUERIES:
         list(stores.database[collection].find(parse_query(collection, criteria, stores)))
 
@@ -129,4 +129,4 @@ def test_a_killed_worker_is_taken_over_and_nothing_is_done_twice(
             {"simulation": simulation["key"], "state": "completed"}
         )
         assert completed == 1
-    assert not list(root.rglob("*.partial*"))
+    assert not [*root.rglob("*.partial*"), *root.rglob("*.writing")]
