@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from ebsdsg_flows.cli import campaigns, cluster, database, datasets, engines, patterns
+from ebsdsg_flows.cli import campaigns, cluster, database, datasets, engines, imports, patterns
 
 app = typer.Typer(
     name="ebsdsg",
@@ -16,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+imports.register(app)
 campaigns.register(app)
 patterns.register(app)
 engines.register(app)

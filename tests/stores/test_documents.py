@@ -89,7 +89,7 @@ SAMPLES: dict[str, Document] = {
         source="materials project",
         query={"groups": [225]},
         query_hash=SHA,
-        listings=[{"group": 225, "pages_done": 2, "total": 1500}],
+        listings=[{"group": 225, "pages_done": [1, 2], "total": 2500}],
         missing=[{"what": "listing", "group": 225, "page": 3, "reason": "time-out"}],
     ),
     "source structure": SourceStructureDocument(
