@@ -158,8 +158,9 @@ class MaterialsProject:
         def ask() -> tuple[list[dict[str, Any]], int]:
             # `search` hides the total and always starts at the first page
             summary = self._client().materials.summary
-            summary.timeout = self.timeout
-            answer = summary._query_resource(question, num_chunks=1, chunk_size=limit)
+            answer = summary._query_resource(
+                question, num_chunks=1, chunk_size=limit, timeout=self.timeout
+            )
             rows, total = answer["data"], answer["meta"]["total_doc"]
             if not isinstance(rows, list) or not isinstance(total, int):
                 raise ValueError("an answer without data and total")
@@ -188,9 +189,7 @@ class MaterialsProject:
             return {}
 
         def ask() -> list[dict[str, Any]]:
-            materials = self._client().materials
-            materials.timeout = self.timeout
-            found: list[dict[str, Any]] = materials.search(
+            found: list[dict[str, Any]] = self._client().materials.search(
                 task_ids=tasks, all_fields=False, fields=["material_id", "task_ids"]
             )
             return found
@@ -228,6 +227,7 @@ class MaterialsProject:
 
     def _ask(self, what: str, call: Callable[[], T]) -> T:
         """Answer of a request, with attempts and pauses."""
+        _import_client()
         for attempt in range(1, self.retries + 2):
             self._answer = {}
             try:
@@ -236,7 +236,7 @@ class MaterialsProject:
                 # the abandoned thread may still hold the session
                 self._rester = None
                 problem = str(error)
-            except Exception as error:
+            except _expected_errors() as error:
                 problem = self._hidden(f"{type(error).__name__}: {error}")
             status = self._answer.get("status")
             if status in HOPELESS:
@@ -259,3 +259,18 @@ class MaterialsProject:
         """Error text on one line, short, without the key."""
         text = " ".join(text.replace(self._key.get_secret_value(), "***").split())
         return text if len(text) <= 300 else text[:300] + "…"
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    """What the client raises when the server or the network is at fault; anything else is ours."""
+    from mp_api.client.core.exceptions import MPRestError
+
+    # OSError holds those of requests; the others come from answers that are not what they should be
+    return (MPRestError, OSError, ValueError, LookupError)
+
+
+def _import_client() -> None:
+    """Import what the requests need: some seconds that are not the server's fault."""
+    import mp_api.client
+    import mp_api.client.routes.materials.materials
+    import mp_api.client.routes.materials.summary  # noqa: F401

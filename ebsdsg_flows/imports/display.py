@@ -41,7 +41,6 @@ class ImportDisplay:
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
-        self._progress.start()
         return self
 
     def __exit__(
@@ -54,6 +53,9 @@ class ImportDisplay:
 
     def show(self, bar: str, done: int, total: int | None = None, now: str = "") -> None:
         """Set a bar, which appears when it is first set."""
+        if not self._tasks:
+            # not before: bars that never come would leave an empty line
+            self._progress.start()
         if bar not in self._tasks:
             self._tasks[bar] = self._progress.add_task(bar, total=None, now="")
         self._progress.update(self._tasks[bar], completed=done, total=total, now=now)

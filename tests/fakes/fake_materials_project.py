@@ -42,9 +42,7 @@ def summary(
     """
     matrix = [[a * x for x in vector] for vector in cell]
     (ax, ay, az), (bx, by, bz), (cx, cy, cz) = matrix
-    volume = abs(
-        ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
-    )
+    volume = abs(ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx))
     sites = [
         {"species": [{"element": e, "occu": 1}], "abc": p, "label": e, "properties": {}}
         for e, p in atoms
