@@ -9,7 +9,7 @@ learn in fewer steps, and every one of them is an entry here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -30,6 +30,8 @@ class TrainingConfig:
     weights : local file of ImageNet weights as torchvision distributes them, or None to start from
         random weights.  Never downloaded.
     epochs : passes over the training patterns.
+    patience : epochs without a better validation accuracy after which the training stops early; 0
+        never does, and without a held-out fold it has no effect.
     batch_size : patterns per step (*open* in the paper).  The patterns of an epoch are shared out
         evenly, so a batch may be a little smaller.
     optimizer : ``"sgd"`` (with `momentum`) or ``"adamw"``.
@@ -66,6 +68,7 @@ class TrainingConfig:
     model: str = "resnet18"
     weights: str | None = None
     epochs: int = 10
+    patience: int = 0
     batch_size: int = 32
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.001
@@ -88,7 +91,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         whole = {"epochs": 1, "batch_size": 2, "step_epochs": 1, "workers": 0}
-        for name, low in {**whole, "checkpoint_steps": 0, "seed": 0}.items():
+        for name, low in {**whole, "patience": 0, "checkpoint_steps": 0, "seed": 0}.items():
             check_whole(self, name, low, TrainingConfigError)
         for name in ("crop", "threads"):
             if getattr(self, name) is not None:
@@ -113,6 +116,20 @@ class TrainingConfig:
         }
         for name, allowed in choices.items():
             check_choice(self, name, allowed, TrainingConfigError)
+
+    def is_over(self, history: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether a run with these epochs has made its last one.
+
+        Parameters
+        ----------
+        history : rows of the finished epochs.
+        """
+        scores = [row["validation_accuracy"] for row in history]
+        if len(scores) >= self.epochs:
+            return True
+        if not self.patience or not scores or None in scores:
+            return False
+        return len(scores) - 1 - scores.index(max(scores)) >= self.patience
 
     def learning_rate_factor(self, step: int, steps_per_epoch: int) -> float:
         """Learning rate of a step as a fraction of :attr:`learning_rate`.

@@ -17,6 +17,7 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader
 
+from ebsdsg_ml.answer_grid import AnswerGrid
 from ebsdsg_ml.classifier import PatternClassifier, collate
 from ebsdsg_ml.datasets import Progress
 from ebsdsg_ml.models import build_model
@@ -24,7 +25,7 @@ from ebsdsg_ml.pattern_dataset import PatternDataset
 from ebsdsg_ml.pattern_model import ModelCard, PatternModel, state_sha256
 from ebsdsg_ml.protocol import TrainingConfig
 from ebsdsg_ml.sampler import EpochSampler
-from ebsdsg_ml.training_result import OnEpoch, TrainingError
+from ebsdsg_ml.training_result import OnEpoch, TrainingError, write_history
 from ebsdsg_ml.transforms import Preprocessing, check_flips, crop_size
 from ebsdsg_sim.atomic_file import new_file, write_atomically
 
@@ -97,6 +98,16 @@ class ResumePoint(pl.Callback):
         if self.every and inside and step % self.every == 0:
             self.write(trainer)
 
+    def history(self) -> list[dict[str, Any]]:
+        """Epochs finished at the point; none if there is no point."""
+        if not self.path.exists():
+            return []
+        return list(torch.load(self.path, map_location="cpu", weights_only=True)["history"])
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """State of the classifier at the point."""
+        return torch.load(self.path, map_location="cpu", weights_only=True)["state_dict"]
+
     def write(self, trainer: pl.Trainer) -> None:
         """Write a point now."""
         with new_file(self.path) as temporary:
@@ -143,11 +154,12 @@ class BestWeights:
 
 
 class EpochEnd(pl.Callback):
-    """Closes an epoch: row of the history, best weights, resume point, report; in this order.
+    """Closes an epoch: picture, row of the history, best weights, resume point, report.
 
     Parameters
     ----------
     best, resume : what keeps the weights.
+    grid : draws the picture.
     on_epoch, progress : told of epochs and steps.
     total : steps of the whole run.
     """
@@ -156,11 +168,12 @@ class EpochEnd(pl.Callback):
         self,
         best: BestWeights,
         resume: ResumePoint,
+        grid: AnswerGrid,
         on_epoch: OnEpoch | None,
         progress: Progress | None,
         total: int,
     ) -> None:
-        self.best, self.resume, self.total = best, resume, total
+        self.best, self.resume, self.grid, self.total = best, resume, grid, total
         self.on_epoch, self.progress = on_epoch, progress
         self.started = time.perf_counter()
 
@@ -191,8 +204,12 @@ class EpochEnd(pl.Callback):
         now = time.perf_counter()
         row = module.close_epoch(now - self.started)
         self.started = now
+        images = self.grid.draw(module, row["epoch"])
+        row["files"] = {"checkpoint": ResumePoint.FILE, "images": images}
+        write_history(self.grid.directory, module.history)
         self.best.consider(module)
         self.resume.write(trainer)
+        trainer.should_stop = module.config.is_over(module.history)
         if self.on_epoch is not None:
             self.on_epoch(row)
 
@@ -228,12 +245,11 @@ def run_training(
     network, origin = build_model(config.model, n_classes, weights=config.weights, seed=config.seed)
     if config.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    batches = EpochSampler(
-        training, config.batch_size, config.seed, lambda: trainer.global_step
-    )
+    batches = EpochSampler(training, config.batch_size, config.seed, lambda: trainer.global_step)
     module = PatternClassifier(network, config, preprocessing, n_classes, len(batches))
     best, resume = BestWeights(directory), ResumePoint(directory, config.checkpoint_steps)
-    end = EpochEnd(best, resume, on_epoch, progress, config.epochs * len(batches))
+    grid = AnswerGrid(directory, training if validation is None else validation)
+    end = EpochEnd(best, resume, grid, on_epoch, progress, config.epochs * len(batches))
     deterministic = torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         trainer = pl.Trainer(
@@ -266,17 +282,22 @@ def run_training(
                 collate_fn=collate,
                 num_workers=config.workers,
             )
+        module.history = resume.history()
         try:
-            trainer.fit(
-                module,
-                train_dataloaders=loader,
-                val_dataloaders=check,
-                ckpt_path=resume.path if resume.path.exists() else None,
-                weights_only=True,
-            )
+            if not config.is_over(module.history):
+                trainer.fit(
+                    module,
+                    train_dataloaders=loader,
+                    val_dataloaders=check,
+                    ckpt_path=resume.path if resume.path.exists() else None,
+                    weights_only=True,
+                )
+            else:  # killed between its last epoch and its result
+                module.load_state_dict(resume.weights())
+                end.on_train_start(trainer, module)
         finally:
             torch.use_deterministic_algorithms(deterministic)
-    if len(module.history) != config.epochs:
+    if not config.is_over(module.history):
         raise TrainingError(
             f"the run in {directory} stopped after {len(module.history)} of {config.epochs} "
             "epochs (SIGTERM or interrupt); start it again to go on"

@@ -5,8 +5,10 @@ A folder with a ``result.json`` is a finished run; the file names the model file
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,32 @@ from typing import Any
 from ebsdsg_ml.dataset_file import CODE_VERSION
 from ebsdsg_ml.pattern_source import file_sha256
 from ebsdsg_ml.protocol import TrainingConfig
+from ebsdsg_sim.atomic_file import write_atomically
 
 OnEpoch = Callable[[dict[str, Any]], None]
 """Called with the row of every finished epoch (``epoch``, ``step``, ``learning_rate``,
-``train_loss``, ``train_accuracy``, ``validation_loss``, ``validation_accuracy``, ``seconds``)."""
+``train_loss``, ``train_accuracy``, ``validation_loss``, ``validation_accuracy``, ``seconds``), and
+``files``, names of files in the run's folder by what they are: ``checkpoint``, ``images``."""
 
 
 class TrainingError(RuntimeError):
     """A run cannot be started, resumed or read; the message says which folder and why."""
+
+
+def write_history(directory: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Write the epochs of a run as ``metrics.csv``, for whoever has no database at hand.
+
+    Parameters
+    ----------
+    directory : folder of the run.
+    history : rows; all have the same numbers.
+    """
+    names = [name for name in history[0] if name != "files"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_atomically(directory / "metrics.csv", text.getvalue().encode())
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, Self
-from uuid import uuid4
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from pydantic import Field, model_validator
 
 from stores.documents.base import Document, FileReference, GroupNumber, Hash, Name, Part, Time
 from stores.documents.simulation import Failure
-from stores.identity import content_hash
+from stores.identity import canonical_json, content_hash
 from stores.states import State, now
 
 LabelKind = Literal["true", "relabelled"]
@@ -128,8 +128,45 @@ class ConfusionMatrix(Part):
         return self
 
 
+class EpochFile(Part):
+    """A file that an epoch left, below the data root.
+
+    Attributes
+    ----------
+    epoch, step : after which it was written.
+    path : relative to the data root; a resume point goes when its run is done.
+    """
+
+    epoch: int = Field(ge=1)
+    step: int = Field(ge=1)
+    path: Name
+
+
+class Adaptation(Part):
+    """What a run was adapted to, beside the labelled data set.
+
+    Attributes
+    ----------
+    method : name of the method.
+    sources : keys of all labelled data sets.
+    target : key of the data set, or sha256 of the file, whose patterns were used without labels.
+    n_target : their number.
+    start : key of the training run whose model it started from.
+    criterion : by which the epoch was chosen.
+    target_accuracy : for a target whose labels are known; never used for a choice.
+    """
+
+    method: Name
+    sources: list[Hash]
+    target: Hash
+    n_target: int = Field(ge=1)
+    start: str | None = None
+    criterion: Name
+    target_accuracy: float | None = Field(default=None, ge=0, le=1)
+
+
 class TrainingRunDocument(Document):
-    """One training of one classifier; the key is a uuid.
+    """One training or adaptation of one classifier; the key is a uuid that follows from what it is.
 
     Attributes
     ----------
@@ -137,7 +174,11 @@ class TrainingRunDocument(Document):
     seeds : random seeds by purpose.
     dataset : key of the data set.
     fold : fold held out, ``None`` when trained on all.
+    adaptation : what it was adapted to, ``None`` for a training.
+    progress : step, number of steps and what was done, at the last sign of life.
     epochs : metrics of every finished epoch, in order.
+    images : picture of every epoch.
+    checkpoints : resume point of every epoch.
     checkpoint : what a resume and a prediction need.
     confusion : confusion matrices by name, such as ``validation``.
     accuracy : overall accuracy of the kept epoch on the held-out phases.
@@ -158,7 +199,11 @@ class TrainingRunDocument(Document):
     started: Time | None = None
     finished: Time | None = None
     heartbeat: Time = Field(default_factory=now)
+    progress: dict[str, Any] = Field(default_factory=dict)
+    adaptation: Adaptation | None = None
     epochs: list[dict[str, float]] = Field(default_factory=list)
+    images: list[EpochFile] = Field(default_factory=list)
+    checkpoints: list[EpochFile] = Field(default_factory=list)
     checkpoint: FileReference | None = None
     confusion: dict[str, ConfusionMatrix] = Field(default_factory=dict)
     per_phase: list[PhaseAccuracy] = Field(default_factory=list)
@@ -169,6 +214,14 @@ class TrainingRunDocument(Document):
     failure: Failure | None = None
     parent: str | None = None
 
+    @classmethod
+    def key_of(cls, identity: dict[str, Any]) -> str:
+        """Key of the run that data, fold and configuration make.
+
+        Two workers that are given the same run so find one document.
+        """
+        return str(uuid5(NAMESPACE_OID, canonical_json(identity)))
+
     def _summary(self) -> dict[str, Any]:
         return {
             "labels": self.labels,
@@ -177,6 +230,46 @@ class TrainingRunDocument(Document):
             "epochs": len(self.epochs),
             "accuracy": None if self.accuracy is None else f"{self.accuracy:.3f}",
         }
+
+
+class EnsembleDocument(Document):
+    """Several runs that answer together; the key is the hash of their keys.
+
+    Attributes
+    ----------
+    members : keys of the training runs, sorted.
+    classes : space-group numbers in the order of the answers.
+    collapsed : members that the histogram of their answers gives away; they do not answer.
+    target : key or sha256 of the patterns that the members were compared on.
+    summary : runs, checks and, where the truth is known, accuracies with intervals
+        (:func:`ebsdsg_ml.ensemble.summary`).
+    """
+
+    collection: ClassVar[str] = "ensembles"
+
+    members: list[Name] = Field(min_length=1)
+    labels: LabelKind
+    classes: list[GroupNumber]
+    collapsed: list[Name] = Field(default_factory=list)
+    target: Hash
+    n_patterns: int = Field(ge=1)
+    summary: dict[str, Any]
+
+    @classmethod
+    def key_of(cls, members: list[str], target: str) -> str:
+        """Key of the ensemble of some runs."""
+        return content_hash({"members": sorted(members), "target": target})
+
+    @model_validator(mode="after")
+    def _consistent_members(self) -> Self:
+        if self.key != self.key_of(self.members, self.target):
+            raise ValueError("key is not the hash of members and target")
+        if unknown := sorted(set(self.collapsed) - set(self.members)):
+            raise ValueError(f"collapsed {unknown} are not members")
+        return self
+
+    def _summary(self) -> dict[str, Any]:
+        return {"members": len(self.members), "collapsed": len(self.collapsed)}
 
 
 class PredictionDocument(Document):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ebsdsg_ml.evaluate import EvaluationError, evaluate, join
 from ebsdsg_ml.pattern_dataset import PatternDataset
@@ -88,7 +89,40 @@ def test_saved_and_loaded_predict_the_same(
 
 def test_nothing_but_the_run_is_left_behind(trained: TrainingResult) -> None:
     names = sorted(p.name for p in trained.directory.iterdir())
-    assert names == ["model.pt", "result.json", "run.json"]
+    pictures = [f"epoch_{epoch:04d}.png" for epoch in range(1, 13)]
+    assert names == [*pictures, "metrics.csv", "model.pt", "result.json", "run.json"]
+    lines = (trained.directory / "metrics.csv").read_text().splitlines()
+    assert len(lines) == 13 and lines[0].startswith("epoch,step,learning_rate,train_loss,")
+    assert lines[-1].split(",")[3] == str(trained.history[-1]["train_loss"])
+    with Image.open(trained.directory / "epoch_0012.png") as picture:
+        assert picture.width > 6 * 96 and picture.height > 4 * 96
+
+
+def test_it_stops_early_and_a_kill_after_the_last_epoch_changes_nothing(
+    dataset: Path, tmp_path: Path
+) -> None:
+    """A learning rate of zero: the second epoch is no better, nor is the third."""
+    values = {**FAST, "learning_rate": 0.0, "model": "mobilenet_v3_small"}
+    config = TrainingConfig(epochs=9, patience=2, **values)
+
+    def killed(row: dict[str, Any]) -> None:
+        if row["epoch"] == 3:
+            raise Cut
+
+    with pytest.raises(Cut):
+        train(config, dataset, tmp_path / "a", validation_fold=0, on_epoch=killed, device="cpu")
+    told: list[int] = []
+    result = train(
+        config,
+        dataset,
+        tmp_path / "a",
+        validation_fold=0,
+        on_epoch=lambda row: told.append(row["epoch"]),
+        device="cpu",
+    )
+    assert told == [1, 2, 3] and result.best_epoch == 1
+    straight = train(config, dataset, tmp_path / "b", validation_fold=0, device="cpu")
+    assert len(straight.history) == 3 and straight.weights_sha256 == result.weights_sha256
 
 
 def test_a_finished_run_is_not_trained_again(

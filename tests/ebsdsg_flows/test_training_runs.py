@@ -1,0 +1,309 @@
+"""A run whose worker is killed or whose database goes away ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pymongo.errors import AutoReconnect
+
+from ebsdsg_flows.datasets import reference
+from ebsdsg_flows.learning import train_classifier
+from ebsdsg_flows.run_log import LogNotDelivered, RunLog
+from ebsdsg_flows.training_runs import carry_out
+from ebsdsg_ml.datasets import PatternSource, build_dataset, file_sha256
+from ebsdsg_ml.recipe import DatasetRecipe
+from ebsdsg_ml.training import TrainingConfig, train
+from stores.collections import Stores
+from stores.documents import DatasetDocument, TrainingRunDocument
+from stores.embedded import ensure_running, stop
+from stores.identity import content_hash
+
+SIZE = 24
+GROUPS = {225: 4.0, 229: 9.0}
+TRAINING: dict[str, Any] = {
+    "model": "mobilenet_v3_small",
+    "epochs": 4,
+    "batch_size": 8,
+    "learning_rate": 0.01,
+    "checkpoint_steps": 1,
+    "threads": 1,
+}
+
+
+def stripes(source: PatternSource, quaternions: np.ndarray) -> np.ndarray:
+    y, x = np.mgrid[:SIZE, :SIZE]
+    period = GROUPS[source.labels["relabelled"] or 0]
+    angle = np.arctan2(quaternions[:, 1], quaternions[:, 0])[:, None, None]
+    wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / period)
+    return (128 + 100 * wave).astype(np.uint8)
+
+
+@pytest.fixture
+def dataset(stores: Stores, root: Path) -> DatasetDocument:
+    """24 patterns of 4 phases in 2 folds, as a document of the database."""
+    torch.set_num_threads(1)
+    sources = [
+        PatternSource(
+            phase=f"mp-{group}{i}",
+            formula="X",
+            labels={"true": group, "relabelled": group},
+            path=Path("/nowhere"),
+            sha256=hashlib.sha256(f"{group}{i}".encode()).hexdigest(),
+        )
+        for group in GROUPS
+        for i in range(2)
+    ]
+    recipe = DatasetRecipe(
+        label="relabelled", classes=tuple(GROUPS), patterns_per_class=12, size=SIZE, n_folds=2
+    )
+    path = root / "datasets" / "stripes.h5"
+    build_dataset(recipe, sources, path, project=stripes)
+    made_of = {"stripes": 1}
+    members = [
+        {
+            "simulation": s.sha256,
+            "material_id": s.phase,
+            "formula": "X",
+            "true": s.labels["true"],
+            "relabelled": s.labels["relabelled"],
+            "fold": i % 2,
+            "patterns": 6,
+        }
+        for i, s in enumerate(sources)
+    ]
+    document = DatasetDocument.from_mongo(
+        {
+            "key": content_hash(made_of),
+            "recipe": made_of,
+            "labels": "relabelled",
+            "folds": 2,
+            "n_patterns": 24,
+            "counts": {"relabelled": {"225": 12, "229": 12}},
+            "members": members,
+            "leak_report": {},
+            "file": reference(path, root, file_sha256(path)).model_dump(),
+        }
+    )
+    stores.add(document)
+    return document
+
+
+def check_whole(stores: Stores, run: TrainingRunDocument, straight: str, root: Path) -> None:
+    """One document, every epoch once and in order, the weights of the undisturbed run."""
+    assert stores.training_runs.count_documents({}) == 1
+    assert run.state == "completed"
+    assert [row["epoch"] for row in run.epochs] == [1, 2, 3, 4]
+    assert [image.epoch for image in run.images] == [1, 2, 3, 4]
+    assert all((root / image.path).is_file() for image in run.images)
+    assert [point.epoch for point in run.checkpoints] == [1, 2, 3, 4]
+    assert run.computed_with["weights_sha256"] == straight
+
+
+def straight_weights(dataset: DatasetDocument, root: Path, directory: Path) -> str:
+    config = TrainingConfig.from_dict(TRAINING)
+    path = root / dataset.file.path
+    return train(config, path, directory, validation_fold=0, device="cpu").weights_sha256
+
+
+@pytest.mark.slow
+def test_killed_at_any_step_it_ends_with_the_same_weights_and_one_whole_document(
+    stores: Stores, root: Path, dataset: DatasetDocument, tmp_path: Path
+) -> None:
+    step = random.SystemRandom().randint(1, 7)
+    script = tmp_path / "run.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import json, os, signal
+        from ebsdsg_flows import learning
+        from ebsdsg_flows.run_log import RunLog
+        from ebsdsg_flows.session import open_stores
+        from stores.documents import DatasetDocument
+
+        def killed(self, done, total, what):
+            if done == {step}:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        RunLog.step = killed
+        stores = open_stores()
+        dataset = stores.get(DatasetDocument, {dataset.key!r})
+        learning.train_classifier(stores, dataset, 0, json.loads({json.dumps(TRAINING)!r}))
+        """)
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    died = subprocess.run([sys.executable, script], env=environment, check=False)
+    assert died.returncode == -signal.SIGKILL
+    found = stores.training_runs.find_one({})
+    assert found is not None and found["state"] == "running"
+    run = train_classifier(stores, dataset, 0, TRAINING)
+    check_whole(stores, run, straight_weights(dataset, root, tmp_path / "straight"), root)
+    # what is finished is not touched
+    assert train_classifier(stores, dataset, 0, TRAINING) == run
+
+
+@pytest.mark.slow
+def test_database_stopped_during_training_loses_nothing(
+    stores: Stores,
+    root: Path,
+    dataset: DatasetDocument,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It goes away in the second epoch and comes back when the training has long ended."""
+    away: list[int] = []
+    told = RunLog.step
+
+    def step(self: RunLog, done: int, total: int, what: str) -> None:
+        told(self, done, total, what)
+        if done == 3:
+            assert stop(root)
+        if done >= 3:
+            away.append(done)
+
+    monkeypatch.setattr(RunLog, "step", step)
+    back = threading.Timer(6.0, ensure_running, (root,))
+    back.start()
+    try:
+        run = train_classifier(stores, dataset, 0, TRAINING)
+    finally:
+        back.join()
+    assert away[-1] == 8, "it trained on while the database was away"
+    check_whole(stores, run, straight_weights(dataset, root, tmp_path / "straight"), root)
+
+
+def waiting_run(stores: Stores) -> TrainingRunDocument:
+    run = TrainingRunDocument(
+        key="run", config={}, dataset=content_hash({}), labels="true", fold=None
+    )
+    stores.add(run)
+    return run
+
+
+def row(epoch: int) -> dict[str, Any]:
+    return {
+        "epoch": epoch,
+        "step": 10 * epoch,
+        "train_loss": 1 / epoch,
+        "validation_loss": None,
+        "files": {"images": f"epoch_{epoch}.png", "checkpoint": "resume.ckpt"},
+    }
+
+
+def epochs(stores: Stores) -> list[int]:
+    found = stores.get(TrainingRunDocument, "run")
+    assert found is not None
+    return [int(entry["epoch"]) for entry in found.epochs]
+
+
+def make_log(stores: Stores, root: Path, **options: Any) -> RunLog:
+    return RunLog(stores, "run", root / "training" / "run", root, every=0.1, **options)
+
+
+def failing(original: Callable[..., Any], times: int, *, after: bool) -> Callable[..., Any]:
+    """An update that loses its request or its acknowledgement some times."""
+    left = [times]
+
+    def update_one(*arguments: Any, **options: Any) -> Any:
+        pushes = "$push" in arguments[1]
+        result = original(*arguments, **options) if after or not (pushes and left[0]) else None
+        if pushes and left[0]:
+            left[0] -= 1
+            raise AutoReconnect("connection closed")
+        return result
+
+    return update_one
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_lost_requests_and_lost_acknowledgements_arrive_once(
+    stores: Stores, root: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    waiting_run(stores)
+    monkeypatch.setattr("ebsdsg_flows.run_log.RETRY", 0.05)
+    broken = failing(stores.training_runs.update_one, 3, after=after)
+    collection = type("Broken", (), {"update_one": staticmethod(broken)})()
+    collection.find_one = stores.training_runs.find_one
+    monkeypatch.setattr(stores, "training_runs", collection)
+    with make_log(stores, root) as log:
+        for number in (1, 2, 3):
+            log.epoch(row(number))
+    assert epochs(stores) == [1, 2, 3]
+
+
+def test_a_resumed_run_tells_again_and_nothing_is_doubled(stores: Stores, root: Path) -> None:
+    waiting_run(stores)
+    with make_log(stores, root) as log:
+        log.epoch(row(1))
+        log.epoch(row(2))
+    with (root / "training" / "run" / "log.jsonl").open("a") as file:
+        file.write('{"values": {"epoch": 3.0, "st')  # cut off by a kill
+    with make_log(stores, root) as log:
+        for number in (1, 2, 3):
+            log.epoch(row(number))
+    assert epochs(stores) == [1, 2, 3]
+    document = stores.get(TrainingRunDocument, "run")
+    assert document is not None
+    assert document.images[2].path == "training/run/epoch_3.png"
+    assert document.epochs[1] == {"epoch": 2.0, "step": 20.0, "train_loss": 0.5}
+
+
+def test_an_undelivered_log_is_delivered_by_the_next_worker(stores: Stores, root: Path) -> None:
+    waiting_run(stores)
+    directory = root / "training" / "run"
+    with make_log(stores, root) as log:
+        log.epoch(row(1))
+    lines = (directory / "log.jsonl").read_text()
+    (directory / "log.jsonl").write_text(lines + lines.replace("1.0", "2.0"))
+    with make_log(stores, root):
+        pass
+    assert epochs(stores) == [1, 2]
+
+
+def test_a_lost_folder_begins_the_history_anew(stores: Stores, root: Path) -> None:
+    waiting_run(stores)
+    with make_log(stores, root) as log:
+        log.epoch(row(1))
+        log.epoch(row(2))
+    (root / "training" / "run" / "log.jsonl").unlink()
+    with make_log(stores, root) as log:
+        log.epoch(row(1))
+    assert epochs(stores) == [1]
+
+
+def test_a_database_that_stays_away_is_said_and_the_run_is_not_failed(
+    stores: Stores, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = waiting_run(stores)
+    monkeypatch.setattr("ebsdsg_flows.run_log.PATIENCE", 0.5)
+    monkeypatch.setattr(RunLog.__init__, "__kwdefaults__", {"patience": 0.5})
+
+    def compute(directory: Path, log: RunLog) -> dict[str, Any]:
+        def away(*arguments: Any) -> None:
+            raise AutoReconnect("gone")
+
+        monkeypatch.setattr(log, "_deliver", away)
+        log.epoch(row(1))
+        return {}
+
+    started = time.monotonic()
+    with pytest.raises(LogNotDelivered, match=r"1 epochs of training run run are in .*log\.jsonl"):
+        carry_out(stores, run, compute)
+    assert time.monotonic() - started < 10
+    found = stores.get(TrainingRunDocument, "run")
+    assert found is not None and found.state == "running" and found.epochs == []
+    again = carry_out(stores, found, lambda directory, log: {})
+    assert again.state == "completed" and epochs(stores) == [1]
