@@ -80,6 +80,43 @@ def electrons_per_pixel(
     return weights * factor / monte_carlo.n_electrons
 
 
+def shifted_energies(weights: np.ndarray, energies: np.ndarray, shift: float) -> np.ndarray:
+    """Weights of electrons whose energies are all higher by ``shift``.
+
+    Parameters
+    ----------
+    weights : (n_energies, ...).
+    energies : (n_energies,) ascending [keV].
+    shift : [keV]; negative for lower energies.
+
+    Returns
+    -------
+    (n_energies, ...) with the same sum in every pixel.
+
+    Notes
+    -----
+    The electrons of a bin are divided between the two bins next to their new energy in proportion
+    to its nearness, so that the mean energy moves by the shift; at the ends of the simulated range
+    they stay in the last bin.
+
+    Raises
+    ------
+    ProjectionError
+        If the shift is not finite.
+    """
+    if not np.isfinite(shift):
+        raise ProjectionError(f"energy_shift = {shift}: must be a finite number of keV")
+    if len(energies) == 1 or shift == 0:
+        return weights
+    new = np.clip(energies + shift, energies[0], energies[-1])
+    right = np.clip(np.searchsorted(energies, new, side="right"), 1, len(energies) - 1)
+    part = (new - energies[right - 1]) / (energies[right] - energies[right - 1])
+    matrix = np.zeros((len(energies), len(energies)))
+    np.add.at(matrix, (right - 1, np.arange(len(energies))), 1 - part)
+    np.add.at(matrix, (right, np.arange(len(energies))), part)
+    return np.tensordot(matrix, weights, axes=1)
+
+
 def combinations(
     weights: np.ndarray, products: np.ndarray, most: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -72,6 +72,10 @@ class LambertLookup:
             xy[0].sub_(torch.copysign(middle, z, out=z)).mul_(2 * npx / (4 * npx + 1))
         return _sample(self.maps, xy, align_corners=True)
 
+    def means(self) -> Tensor:
+        """(n_maps,) means over all directions; equal areas of the square are equal solid angles."""
+        return self.maps.mean(dim=(1, 2))
+
     def _by_rows(self, xy: Tensor, z: Tensor) -> Tensor:
         npx, width = self._npx, self.maps.shape[2]
         steps = xy.add_(1).mul_(npx)
@@ -137,6 +141,15 @@ class StereographicLookup:
             half = torch.copysign(torch.tensor(0.5, device=z.device), z, out=z)
             xy[1].mul_(0.5).sub_(half)
         return _sample(self.maps, xy, align_corners=False)
+
+    def means(self) -> Tensor:
+        """(n_maps,) means over all directions: an area at radius r is worth 4/(1 + r^2)^2 of it."""
+        side = self.maps.shape[2]
+        axis = (torch.arange(side, device=self.maps.device) + 0.5) * (2 / side) - 1
+        r2 = axis**2 + axis[:, None] ** 2
+        worth = torch.where(r2 <= 1, (1 + r2) ** -2, 0)
+        halves = self.maps.unflatten(1, (-1, side))
+        return (halves * worth).sum(dim=(2, 3)).mean(dim=1) / worth.sum()
 
 
 def _sample(maps: Tensor, xy: Tensor, *, align_corners: bool) -> Tensor:

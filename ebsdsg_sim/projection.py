@@ -24,6 +24,7 @@ from ebsdsg_sim.energy_weights import (
     SolidAngle,
     combinations,
     electrons_per_pixel,
+    shifted_energies,
 )
 from ebsdsg_sim.map_lookup import LambertLookup, StereographicLookup
 from ebsdsg_sim.masterpattern import MasterPattern
@@ -52,6 +53,8 @@ class Projector:
     exit_counts, solid_angle : see :func:`ebsdsg_sim.energy_weights.electrons_per_pixel`; for
         "exact" and "fast".
     energies : (lowest, highest) energy to take [keV]; all by default.
+    energy_shift : by how much the electrons' energies are above those of the Monte Carlo [keV], as
+        for a microscope whose voltage is off; for "exact" and "fast".
     device : where to compute, "cpu" or "cuda".
 
     Raises
@@ -75,6 +78,7 @@ class Projector:
         exit_counts: ExitCounts = "smooth",
         solid_angle: SolidAngle = "emsoft",
         energies: tuple[float, float] | None = None,
+        energy_shift: float = 0.0,
         device: torch.device | str = "cpu",
     ) -> None:
         mp = master_pattern
@@ -93,6 +97,7 @@ class Projector:
             weights = electrons_per_pixel(
                 mp.monte_carlo, detector, exit_counts=exit_counts, solid_angle=solid_angle
             )[chosen]
+            weights = shifted_energies(weights, mp.energies[chosen], energy_shift)
             if not weights.any():
                 raise ProjectionError(
                     f"{mp.crystal.name}: the Monte Carlo sends no electron to the detector"
@@ -157,6 +162,18 @@ class Projector:
         """
         weights = self._pixel_weights
         return self._lookup.maps, None if weights is None else weights.flatten(1)
+
+    def background(self) -> Tensor:
+        """Mean pattern of all orientations: what a crystal of very many tiny grains would give.
+
+        Returns
+        -------
+        (rows, columns) float32 on the projector's device, in the patterns' units.
+        """
+        means = self._lookup.means()
+        if self._pixel_weights is None:
+            return means[0].expand(self.detector.shape).clone()
+        return (means[:, None, None] * self._pixel_weights).sum(dim=0)
 
     @property
     def n_maps(self) -> int:

@@ -10,7 +10,7 @@ import torch
 
 from ebsdsg_sim import projection
 from ebsdsg_sim.detector import Detector, GeometryShift
-from ebsdsg_sim.energy_weights import electrons_per_pixel
+from ebsdsg_sim.energy_weights import electrons_per_pixel, shifted_energies
 from ebsdsg_sim.hdf5 import read_master_pattern, write_master_pattern
 from ebsdsg_sim.masterpattern import MasterPattern
 from ebsdsg_sim.orientation import (
@@ -280,3 +280,29 @@ def test_gpu_patterns_are_the_cpus(nickel, counts):
         for d in ("cpu", "cuda")
     )
     assert ncc(cpu, gpu).min() > 0.999999
+
+
+@pytest.mark.parametrize("weights", ["exact", "fast", "none"])
+def test_background_is_the_mean_of_many_orientations(nickel, weights):
+    projector = Projector(polar(nickel), Detector.paper(32), energy_weights=weights)
+    many = projector.patterns(random_rotations(3000, 4)).mean(dim=0)
+    assert ((projector.background() / many) - 1).abs().max() < 0.06
+    assert (projector.background() / many).mean() == pytest.approx(1, abs=0.01)
+
+
+def test_energy_shift_moves_the_mean_energy_and_narrows_the_bands(nickel):
+    weights = electrons_per_pixel(nickel.monte_carlo, Detector.paper(10))
+    energies = nickel.energies
+    moved = shifted_energies(weights, energies, -0.4)
+    mean, new = (np.average(energies, weights=w.sum(axis=(1, 2))) for w in (weights, moved))
+    assert new - mean == pytest.approx(-0.4, abs=0.02)  # the lowest bin stays
+    assert np.allclose(moved.sum(axis=0), weights.sum(axis=0))
+    q = random_rotations(3, 1)
+    options = {"energy_weights": "fast", "energies": (12, 20)}
+    as_is, lower, one = (
+        Projector(nickel, Detector.paper(100), **o).patterns(q)
+        for o in (options, options | {"energy_shift": -3.0}, {"energies": (14, 14)})
+    )
+    assert ncc(lower, one).mean() > ncc(as_is, one).mean()
+    with pytest.raises(ProjectionError, match="energy_shift"):
+        Projector(nickel, Detector.paper(10), energy_shift=float("nan"))
