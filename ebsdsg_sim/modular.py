@@ -107,6 +107,33 @@ def invariant_lattices(rotations: np.ndarray, prime: int) -> list[np.ndarray]:
     return [_lifted(space, prime) for space in maximal]
 
 
+def shortened(basis: np.ndarray, metric: np.ndarray) -> np.ndarray:
+    """Basis of the same lattice whose vectors no sum or difference of two can shorten.
+
+    Parameters
+    ----------
+    basis : (3, 3) integer columns
+    metric : (3, 3) scalar products of the coordinate axes
+
+    Returns
+    -------
+    (3, 3) integer columns of the same determinant.
+    """
+    basis = basis.copy()
+    while True:
+        best = None
+        lengths = np.einsum("ai,ab,bi->i", basis, metric, basis)
+        for i, j, sign in product(range(3), range(3), (1, -1)):
+            if i != j:
+                vector = basis[:, i] + sign * basis[:, j]
+                gain = lengths[i] - vector @ metric @ vector
+                if gain > 1e-9 * lengths[i] and (best is None or gain > best[0]):
+                    best = gain, i, vector
+        if best is None:
+            return basis
+        basis[:, best[1]] = best[2]
+
+
 def _contains(space: np.ndarray, vectors: np.ndarray, prime: int) -> bool:
     return len(row_reduced(np.vstack((space, vectors)), prime)[0]) == len(space)
 

@@ -25,7 +25,7 @@ from typing import Literal
 
 import numpy as np
 
-from ebsdsg_sim.modular import affine_solutions, invariant_lattices
+from ebsdsg_sim.modular import affine_solutions, invariant_lattices, shortened
 from ebsdsg_sim.symmetry import (
     hall_number_for,
     identify,
@@ -270,6 +270,8 @@ def _types(
         right.append(to_quotient @ np.rint(gap).astype(np.int64))
     # conjugation by a translation changes v_i by (1 - R_i) u and the type not at all
     same_type = np.concatenate([np.eye(size, dtype=np.int64) - a for a in action])
+    # the search for the type wants a short basis; R^T R summed is a metric that all R keep
+    basis = shortened(basis, np.einsum("nab,nac->bc", rotations, rotations).astype(float))
     inverse = np.linalg.inv(basis)
     inside = np.rint(inverse @ rotations @ basis).astype(np.int64)
     return {

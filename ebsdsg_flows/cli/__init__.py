@@ -6,7 +6,16 @@ import sys
 
 import typer
 
-from ebsdsg_flows.cli import campaigns, cluster, database, datasets, engines, imports, patterns
+from ebsdsg_flows.cli import (
+    campaigns,
+    cluster,
+    database,
+    datasets,
+    engines,
+    imports,
+    patterns,
+    structures,
+)
 
 app = typer.Typer(
     name="ebsdsg",
@@ -22,6 +31,7 @@ patterns.register(app)
 engines.register(app)
 cluster.register(app)
 app.add_typer(datasets.app, name="dataset")
+app.add_typer(structures.app, name="structures")
 app.add_typer(database.app, name="db")
 
 
