@@ -141,7 +141,7 @@ def _run(program: Path, folder: Path, name: str, timeout: float) -> str:
     """Run the program in its folder; what it printed."""
     # its tables (data_space.txt ...) are found by ISODATA, which must end in a slash
     environment = {"ISODATA": f"{program.parent}/", **os.environ}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [str(program), INPUT],
         cwd=folder,
         env=environment,
@@ -149,15 +149,15 @@ def _run(program: Path, folder: Path, name: str, timeout: float) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-    )
-    try:
-        shown, _ = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        raise StructureError(f"{name}: FINDSYM did not end within {timeout:g} s") from None
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    ) as process:
+        try:
+            shown, _ = process.communicate(timeout=timeout)
+        except BaseException as error:  # nothing stays behind, also when this worker must end
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise StructureError(f"{name}: FINDSYM did not end within {timeout:g} s") from None
+            raise
     return shown.decode("utf-8", errors="replace")
 
 
