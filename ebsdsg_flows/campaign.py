@@ -6,12 +6,14 @@ is stored, so that a spelling mistake costs a second and not a night on a cluste
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from ebsdsg_flows.resources import STAGES, QueuePlan, Section, StageResources
 from ebsdsg_flows.sources import NAMED
 
 if TYPE_CHECKING:
@@ -23,11 +25,7 @@ class CampaignError(ValueError):
     """The campaign file is missing, is not YAML or has a wrong key or value."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class StructureQuery(_Section):
+class StructureQuery(Section):
     """Which structures take part.
 
     Parameters
@@ -59,7 +57,7 @@ class StructureQuery(_Section):
         return _checked_groups(value)
 
 
-class _EngineChoice(_Section):
+class _EngineChoice(Section):
     engine: Literal["builtin", "emsoft"] = "builtin"
     engine_options: dict[str, Any] = Field(default_factory=dict)
 
@@ -94,6 +92,46 @@ class EngineOverride(_EngineChoice):
         if not self.groups and not self.materials:
             raise ValueError("an override must say for which groups or materials it is")
         return self
+
+
+class DebyeWallerRange(Section):
+    """Debye-Waller factors drawn uniformly for every site of every structure.
+
+    Parameters
+    ----------
+    low, high : limits [nm^2].
+    seed : chooses the numbers.
+    """
+
+    low: float = Field(gt=0)
+    high: float = Field(gt=0)
+    seed: int = Field(default=1, ge=0)
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low = {self.low} must be below high = {self.high}")
+        return self
+
+
+class Variant(Section):
+    """Structures simulated once more, with other Debye-Waller factors.
+
+    The Monte Carlo does not depend on them: with EMsoft it is not computed again.
+
+    Parameters
+    ----------
+    debye_waller : of every atom [nm^2], or the range from which they are drawn.
+    groups : true space groups that take part; empty is all.
+    """
+
+    debye_waller: float | DebyeWallerRange
+    groups: tuple[int, ...] = ()
+
+    @field_validator("groups")
+    @classmethod
+    def _space_groups(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return _checked_groups(value)
 
 
 class SimulationPlan(_EngineChoice):
@@ -155,15 +193,20 @@ class SimulationPlan(_EngineChoice):
         return SimulationParameters.from_dict(self.parameters)
 
 
-class Campaign(_Section):
+class Campaign(Section):
     """One campaign, as its file says it.
 
     Parameters
     ----------
     name : key of the campaign in the database.
     description : free text for the report.
-    structures, simulation : see their classes.
-    datasets : name to recipe, fields of :class:`ebsdsg_ml.recipe.DatasetRecipe`.
+    structures, simulation, queue : see their classes.
+    variants : name to :class:`Variant`.
+    resources : stage (``structure``, ``monte_carlo``, ``master_pattern``, ``learning``) to
+        :class:`StageResources`.  With ``monte_carlo`` the Monte Carlo is a job of its own wherever
+        the engine can compute it apart.
+    datasets : name to recipe, fields of :class:`ebsdsg_ml.recipe.DatasetRecipe`; with ``variant``
+        made of the simulations of that variant; with ``train: false`` made, but not trained on.
     training : fields of :class:`ebsdsg_ml.protocol.TrainingConfig`.
     final_model : name of the data set on which, all folds together, the final model is trained;
         ``None`` trains none.
@@ -173,6 +216,9 @@ class Campaign(_Section):
     description: str = ""
     structures: StructureQuery
     simulation: SimulationPlan = SimulationPlan()
+    variants: dict[str, Variant] = Field(default_factory=dict)
+    resources: dict[str, StageResources] = Field(default_factory=dict)
+    queue: QueuePlan = QueuePlan()
     datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     final_model: str | None = None
@@ -182,7 +228,29 @@ class Campaign(_Section):
     def _known_recipes(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         from ebsdsg_ml.recipe import DatasetRecipe
 
-        return {name: DatasetRecipe.from_dict(recipe).to_dict() for name, recipe in value.items()}
+        known = {}
+        for name, given in value.items():
+            ours = {key: given[key] for key in ("variant", "train") if key in given}
+            if not isinstance(ours.get("train", True), bool):
+                raise ValueError(f"{name}: train must be true or false")
+            recipe = {key: entry for key, entry in given.items() if key not in ours}
+            known[name] = DatasetRecipe.from_dict(recipe).to_dict() | ours
+        return known
+
+    @field_validator("resources")
+    @classmethod
+    def _known_stages(cls, value: dict[str, StageResources]) -> dict[str, StageResources]:
+        if unknown := sorted(set(value) - set(STAGES)):
+            raise ValueError(f"unknown stage {unknown[0]!r}; there are {', '.join(STAGES)}")
+        return value
+
+    @field_validator("variants")
+    @classmethod
+    def _named_variants(cls, value: dict[str, Variant]) -> dict[str, Variant]:
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,31}", name):
+                raise ValueError(f"{name!r} is not a name of letters, digits, _ and -")
+        return value
 
     @field_validator("training")
     @classmethod
@@ -192,12 +260,25 @@ class Campaign(_Section):
         return TrainingConfig.from_dict(value).to_dict()
 
     @model_validator(mode="after")
+    def _variants_exist(self) -> Campaign:
+        for name, recipe in self.datasets.items():
+            variant = recipe.get("variant", "")
+            if variant and variant not in self.variants:
+                raise ValueError(
+                    f"datasets.{name}: no variant {variant!r} "
+                    f"({', '.join(self.variants) or 'there are none'})"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _final_model_exists(self) -> Campaign:
         if self.final_model is not None and self.final_model not in self.datasets:
             raise ValueError(
                 f"final_model {self.final_model!r} is not one of the data sets "
                 f"({', '.join(self.datasets) or 'none'})"
             )
+        if self.final_model is not None and not self.datasets[self.final_model].get("train", True):
+            raise ValueError(f"final_model {self.final_model!r} has train: false")
         return self
 
 

@@ -10,7 +10,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ebsdsg_flows.advance import reopen
+from ebsdsg_flows.control import regulate
 from stores.janitor import retry
+from stores.queries import campaign_simulations
 from stores.states import ENDED_BADLY, State, StateError
 
 if TYPE_CHECKING:
@@ -69,6 +72,7 @@ def rerun(
     stores: Stores,
     launchpad: LaunchPad,
     *,
+    campaign: str | None = None,
     states: tuple[str, ...] = (),
     code: int | None = None,
     material_id: str | None = None,
@@ -82,6 +86,7 @@ def rerun(
     ----------
     stores : open database.
     launchpad : on the same database.
+    campaign : only simulations of this campaign.
     states : ``failed``, ``timed_out``, ``lost``; empty means all three.
     code : only those whose last attempt ended with this failure.
     material_id : only those of this structure.
@@ -96,7 +101,12 @@ def rerun(
     Raises
     ------
     RerunError
-        If a state is not one of a bad end.
+        If a state is not one of a bad end, or there is no such campaign.
+
+    Notes
+    -----
+    The simulations are open again in all campaigns they belong to, so that no learning begins
+    before they have ended; a paused campaign's stay held, and a cap is kept.
     """
     wrong = [state for state in states if state not in ENDED_BADLY]
     if wrong:
@@ -104,8 +114,16 @@ def rerun(
     query: dict[str, Any] = {"state": {"$in": sorted(states or ENDED_BADLY)}}
     if material_id is not None:
         query["material_id"] = material_id
+    mine: set[str] | None = None
+    if campaign is not None:
+        if stores.campaigns.find_one({"key": campaign}, {"_id": 1}) is None:
+            names = ", ".join(sorted(stores.campaigns.distinct("key"))) or "none"
+            raise RerunError(f"no campaign {campaign!r} in this database; there are: {names}")
+        mine = set(campaign_simulations(stores, campaign))
     sent, given_up = [], []
     for found in list(stores.simulations.find(query, {"_id": False})):
+        if mine is not None and found["key"] not in mine:
+            continue
         last = found["attempts"][-1]
         if code is not None and last["failure_code"] != code:
             continue
@@ -123,7 +141,11 @@ def rerun(
         except StateError:
             continue  # somebody else sent it again at this moment
         sent.append(found["key"])
-    return RerunSummary(tuple(sent), tuple(given_up), ready_again(stores, launchpad))
+    reopen(stores, sent)
+    ready = ready_again(stores, launchpad)
+    for name in stores.campaigns.distinct("key") if ready else []:
+        regulate(stores, name)
+    return RerunSummary(tuple(sent), tuple(given_up), ready)
 
 
 def ready_again(stores: Stores, launchpad: LaunchPad) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ebsdsg_flows.status import simulation_counts
 from stores.documents import CampaignDocument
+from stores.queries import campaign_simulations
 
 if TYPE_CHECKING:
     from stores.collections import Stores
@@ -61,7 +62,7 @@ def campaign_results(stores: Stores, name: str) -> CampaignResults:
     if campaign is None:
         names = ", ".join(sorted(stores.campaigns.distinct("key"))) or "none"
         raise UnknownCampaign(f"no campaign {name!r} in this database; there are: {names}")
-    keys = campaign.simulations
+    keys = campaign_simulations(stores, name)
     patterns = {p["key"]: p for p in stores.master_patterns.find({"key": {"$in": keys}})}
     rows = []
     for simulation in stores.simulations.find({"key": {"$in": keys}}):

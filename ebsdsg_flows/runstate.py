@@ -11,12 +11,14 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ebsdsg_flows.cluster.job import in_a_queue, job_id
 from ebsdsg_flows.cluster.launches import current_firework
-from ebsdsg_flows.engines.base import Control, Engine, EngineFailure, EngineResult
+from ebsdsg_flows.debye_waller import drawn
+from ebsdsg_flows.engines.base import Control, Engine, EngineFailure, EngineResult, Progress
 from ebsdsg_flows.leaving import asked_to_leave, leave
 from ebsdsg_flows.settings import get_settings
 from stores.documents import (
@@ -30,13 +32,13 @@ from stores.runs import ClaimRefused, Run, claim, retry
 from stores.states import ENDED_BADLY, State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ebsdsg_flows.cluster.endings import Ending
     from ebsdsg_sim.parameters import SimulationParameters
     from stores.collections import Stores
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 ENGINE_FAILED = 10
 """Failure code of an engine that gave up."""
@@ -64,7 +66,7 @@ def simulation_of(
     structure: Mapping[str, Any],
     parameters: SimulationParameters,
     engine: Engine,
-    debye_waller: float | None = None,
+    debye_waller: float | Mapping[str, float] | None = None,
 ) -> SimulationDocument:
     """The simulation that a structure, parameters and an engine make.
 
@@ -73,7 +75,8 @@ def simulation_of(
     structure : document of a structure as plain JSON types.
     parameters : what is computed.
     engine : what computes it.
-    debye_waller : Debye-Waller factor of every atom [nm^2]; ``None`` keeps the structure's.
+    debye_waller : Debye-Waller factor of every atom [nm^2], or the limits from which one is drawn
+        for every site (:func:`ebsdsg_flows.debye_waller.drawn`); ``None`` keeps the structure's.
 
     Returns
     -------
@@ -81,7 +84,14 @@ def simulation_of(
     """
     crystal = dict(structure["crystal"])
     if debye_waller is not None:
-        crystal["sites"] = [{**site, "debye_waller": debye_waller} for site in crystal["sites"]]
+        sites = crystal["sites"]
+        if isinstance(debye_waller, Mapping):
+            factors = drawn(debye_waller, structure["material_id"], len(sites))
+        else:
+            factors = [debye_waller] * len(sites)
+        crystal["sites"] = [
+            {**site, "debye_waller": factor} for site, factor in zip(sites, factors, strict=True)
+        ]
     return SimulationDocument.of(
         material_id=structure["material_id"],
         formula=structure["formula"],
@@ -136,7 +146,56 @@ def run_simulation(
         return _compute(stores, key, engine, parameters, run)
 
 
-def _claim(stores: Stores, key: str, engine: Engine, parameters: SimulationParameters) -> Run:
+def run_monte_carlo(
+    stores: Stores, key: str, engine: Engine, parameters: SimulationParameters
+) -> None:
+    """Compute the Monte Carlo of a registered simulation, whose next stage then waits.
+
+    Parameters
+    ----------
+    stores : open database.
+    key : of a simulation in it.
+    engine, parameters : that it was registered with.
+
+    Raises
+    ------
+    SimulationFailed
+        If the engine gives up, or another worker's attempt at the same simulation ended badly.
+    """
+    if asked_to_leave():
+        leave()
+    while True:
+        simulation = stores.get(SimulationDocument, key)
+        if simulation is not None and (
+            simulation.state is State.COMPLETED
+            or (simulation.state is State.RUNNING and simulation.stage == "master pattern")
+        ):
+            return  # who computes the master pattern has the Monte Carlo
+        try:
+            run = _claim(stores, key, engine, parameters, stage="monte carlo")
+        except ClaimRefused as refused:
+            if refused.actual not in (State.COMPLETED, State.RUNNING):
+                raise SimulationFailed(str(refused), key) from None
+            time.sleep(get_settings().heartbeat)
+            continue
+        break
+
+    def work(simulation: SimulationDocument, progress: Progress, control: Control) -> None:
+        path = get_settings().root / _pattern_path(key)
+        engine.compute_monte_carlo(simulation.crystal, parameters, path, progress, control)
+
+    with run:
+        _attempted(stores, key, run, work)
+        run.finish(State.COMPLETED, next_stage="master pattern")
+
+
+def _claim(
+    stores: Stores,
+    key: str,
+    engine: Engine,
+    parameters: SimulationParameters,
+    stage: str = "master pattern",
+) -> Run:
     """Claim a simulation; one whose firework was sent again after a bad end gets a new attempt."""
     settings = get_settings()
     threads, gpu = engine.resources()
@@ -146,7 +205,7 @@ def _claim(stores: Stores, key: str, engine: Engine, parameters: SimulationParam
     return claim(
         stores,
         key,
-        stage="master pattern",
+        stage=stage,
         program=f"ebsdsg {engine.name}",
         n_energies=len(parameters.energies),
         threads=threads,
@@ -157,13 +216,45 @@ def _claim(stores: Stores, key: str, engine: Engine, parameters: SimulationParam
     )
 
 
+def _pattern_path(key: str) -> str:
+    """File of a simulation's master pattern, relative to the data root."""
+    return f"master_patterns/{key[:2]}/{key}.h5"
+
+
 def _compute(
     stores: Stores, key: str, engine: Engine, parameters: SimulationParameters, run: Run
 ) -> MasterPatternDocument:
+    relative = _pattern_path(key)
+
+    def work(simulation: SimulationDocument, progress: Progress, control: Control) -> EngineResult:
+        path = get_settings().root / relative
+        return engine.simulate(simulation.crystal, parameters, path, progress, control)
+
+    with run:
+        simulation, result = _attempted(stores, key, run, work)
+        pattern = _pattern_document(simulation, run, result, relative, parameters)
+        # the pattern's document first: if the worker dies in between, the simulation is not
+        # completed yet, and the next worker finds the finished file and only has to end it
+        stores.save(pattern)
+        run.finish(State.COMPLETED, files=[pattern.file], energies_done=len(parameters.energies))
+    return pattern
+
+
+def _attempted(
+    stores: Stores,
+    key: str,
+    run: Run,
+    work: Callable[[SimulationDocument, Progress, Control], T],
+) -> tuple[SimulationDocument, T]:
+    """Let an engine work for a claimed simulation; a bad end is recorded.
+
+    Raises
+    ------
+    SimulationFailed
+        If it ends badly.
+    """
     simulation = stores.get(SimulationDocument, key)
     assert simulation is not None, "claimed above"
-    root = get_settings().root
-    relative = f"master_patterns/{key[:2]}/{key}.h5"
 
     def progress(stage: str, done: int, total: int) -> None:
         if run.taken_away.is_set():
@@ -191,28 +282,19 @@ def _compute(
         walltime=this_attempt.walltime,
         threads=this_attempt.threads,
     )
-    with run:
-        try:
-            result = engine.simulate(
-                simulation.crystal, parameters, root / relative, progress, control
-            )
-        except EngineFailure as failure:
-            end_badly(failure)
-            if ended and ended[0] is not failure and not in_a_queue():
-                leave()  # `ebsdsg run` was stopped; called again, it goes on from here
-            message = f"{simulation.formula} ({key[:10]}), failure {failure.code}: {failure}"
-            raise SimulationFailed(message, key) from failure
-        except (RuntimeError, ValueError) as error:
-            if not run.taken_away.is_set():
-                unknown = Failure(code=ENGINE_FAILED, name="engine failed", message=str(error))
-                run.finish(State.FAILED, failure=unknown, next_action="look into it, then rerun")
-            raise SimulationFailed(f"{simulation.formula} ({key[:10]}): {error}", key) from error
-        pattern = _pattern_document(simulation, run, result, relative, parameters)
-        # the pattern's document first: if the worker dies in between, the simulation is not
-        # completed yet, and the next worker finds the finished file and only has to end it
-        stores.save(pattern)
-        run.finish(State.COMPLETED, files=[pattern.file], energies_done=len(parameters.energies))
-    return pattern
+    try:
+        return simulation, work(simulation, progress, control)
+    except EngineFailure as failure:
+        end_badly(failure)
+        if ended and ended[0] is not failure and not in_a_queue():
+            leave()  # `ebsdsg run` was stopped; called again, it goes on from here
+        message = f"{simulation.formula} ({key[:10]}), failure {failure.code}: {failure}"
+        raise SimulationFailed(message, key) from failure
+    except (RuntimeError, ValueError) as error:
+        if not run.taken_away.is_set():
+            unknown = Failure(code=ENGINE_FAILED, name="engine failed", message=str(error))
+            run.finish(State.FAILED, failure=unknown, next_action="look into it, then rerun")
+        raise SimulationFailed(f"{simulation.formula} ({key[:10]}): {error}", key) from error
 
 
 def _record_failure(run: Run, failure: EngineFailure) -> None:

@@ -8,6 +8,7 @@ worker, so that no address or password ever enters a launchpad.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
@@ -15,6 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from fireworks import explicit_serialize
 from jobflow.managers.fireworks import JobFiretask, flow_to_workflow
+
+BATCH = 1000
+
+PATIENCE = 10.0
+"""Seconds within which another submission must have added the fireworks of its workflows."""
 
 if TYPE_CHECKING:
     from fireworks import FWAction, LaunchPad, Workflow
@@ -88,7 +94,8 @@ def prepare(launchpad: LaunchPad) -> None:
             upsert=True,
         )
         launchpad.tuneup(bkground=False)
-        for name in ("member", "learning"):
+    if "metadata.held" not in str(launchpad.workflows.index_information()):
+        for name in ("member", "learning", "campaign", "held"):
             launchpad.workflows.create_index(f"metadata.{name}")
 
 
@@ -107,7 +114,7 @@ def add_workflows(launchpad: LaunchPad, workflows: Sequence[Workflow]) -> list[i
     return [workflow.fws[0].fw_id for workflow in workflows]
 
 
-def known_members(launchpad: LaunchPad, members: Iterable[str], campaign: str) -> set[str]:
+def known_members(launchpad: LaunchPad, members: Iterable[str], campaign: str) -> dict[str, bool]:
     """Members of a campaign that need no new workflow.
 
     Parameters
@@ -118,13 +125,47 @@ def known_members(launchpad: LaunchPad, members: Iterable[str], campaign: str) -
 
     Returns
     -------
-    Hashes of the members that have a workflow of this campaign, or a completed one of any.
+    Hashes of the members that have a workflow of this campaign, or a completed one of any, to
+    whether it is completed.  A workflow some of whose fireworks are missing, because its submission
+    was killed in the middle, is removed and does not count.
     """
-    found = launchpad.workflows.find(
-        {
-            "metadata.member": {"$in": list(members)},
-            "$or": [{"metadata.campaign": campaign}, {"state": "COMPLETED"}],
-        },
-        {"metadata.member": 1},
-    )
-    return {entry["metadata"]["member"] for entry in found}
+    found: dict[str, bool] = {}
+    wanted = list(members)
+    for first in range(0, len(wanted), BATCH):
+        part = wanted[first : first + BATCH]
+        fields = {"metadata.member": 1, "metadata.campaign": 1, "state": 1, "nodes": 1}
+        entries = [
+            entry
+            for entry in launchpad.workflows.find({"metadata.member": {"$in": part}}, fields)
+            if entry["metadata"]["campaign"] == campaign or entry["state"] == "COMPLETED"
+        ]
+        broken = _without_fireworks(launchpad, entries)
+        for entry in entries:
+            if entry["_id"] not in broken:
+                member = entry["metadata"]["member"]
+                found[member] = found.get(member, False) or entry["state"] == "COMPLETED"
+    return found
+
+
+def _without_fireworks(launchpad: LaunchPad, entries: Sequence[dict[str, Any]]) -> set[Any]:
+    """Identifiers of the workflows whose fireworks are not all there; these are removed.
+
+    FireWorks inserts the workflows of a bulk before their fireworks, so what is being submitted
+    at this moment looks the same: only what stays without them for some seconds is taken for what
+    a killed submission left.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
+        nodes = [node for entry in entries for node in entry["nodes"]]
+        there = {
+            firework["fw_id"]
+            for firework in launchpad.fireworks.find({"fw_id": {"$in": nodes}}, {"fw_id": 1})
+        }
+        broken = [entry for entry in entries if not there.issuperset(entry["nodes"])]
+        if not broken or time.monotonic() > until:
+            break
+        time.sleep(0.5)
+    for entry in broken:
+        launchpad.workflows.delete_one({"_id": entry["_id"]})
+        launchpad.fireworks.delete_many({"fw_id": {"$in": entry["nodes"]}})
+    return {entry["_id"] for entry in broken}

@@ -54,7 +54,7 @@ class Stores:
     database : the pymongo database.
     root : data root of the embedded server, ``None`` with any other server.
     source_structures, imports, structures, unusable_structures, simulations, runs,
-    master_patterns, datasets, training_runs, predictions, campaigns : pymongo collections.
+    master_patterns, datasets, training_runs, predictions, campaigns, members : pymongo collections.
     """
 
     def __init__(
@@ -81,8 +81,10 @@ class Stores:
         self.master_patterns = self.database["master_patterns"]
         self.datasets = self.database["datasets"]
         self.training_runs = self.database["training_runs"]
+        self.ensembles = self.database["ensembles"]
         self.predictions = self.database["predictions"]
         self.campaigns = self.database["campaigns"]
+        self.members = self.database["members"]
 
     def __repr__(self) -> str:
         return f"Stores({redact(self._uri)}, database={self.database.name})"

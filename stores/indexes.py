@@ -38,8 +38,10 @@ INDEXES: dict[str, dict[str, list[tuple[str, int]]]] = {
     "simulations": {
         "key_unique": [("key", 1)],
         "state_stage": [("state", 1), ("stage", 1)],
+        "state_energies": [("state", 1), ("energies_done", -1)],
         "material": [("material_id", 1)],
         "groups": [("space_group", 1), ("state", 1)],
+        "relabelled_groups": [("relabelled", 1), ("state", 1)],
         "last_updated": [("last_updated", 1)],
     },
     "runs": {
@@ -48,7 +50,8 @@ INDEXES: dict[str, dict[str, list[tuple[str, int]]]] = {
         "material": [("material_id", 1)],
         "state_heartbeat": [("state", 1), ("heartbeat", 1)],
         "state_wall": [("state", 1), ("wall_seconds", -1)],
-        "failure": [("failure.code", 1)],
+        "state_finished": [("state", 1), ("finished", -1)],
+        "failure": [("failure.code", 1), ("failure.name", 1), ("finished", -1)],
         "host": [("owner.host", 1), ("started", -1)],
     },
     "master_patterns": {
@@ -66,6 +69,11 @@ INDEXES: dict[str, dict[str, list[tuple[str, int]]]] = {
         "state": [("state", 1), ("accuracy", -1)],
         "parent": [("parent", 1)],
         "phase": [("per_phase.material_id", 1)],
+        "adaptation": [("adaptation.target", 1), ("adaptation.method", 1)],
+    },
+    "ensembles": {
+        "key_unique": [("key", 1)],
+        "member": [("members", 1)],
     },
     "predictions": {
         "key_unique": [("key", 1)],
@@ -74,6 +82,13 @@ INDEXES: dict[str, dict[str, list[tuple[str, int]]]] = {
     "campaigns": {
         "key_unique": [("key", 1)],
         "member": [("structures", 1)],
+    },
+    "members": {
+        "key_unique": [("key", 1)],
+        "campaign_outcome": [("campaign", 1), ("current", 1), ("outcome", 1)],
+        "member": [("member", 1)],
+        "material": [("material_id", 1)],
+        "simulation": [("simulation", 1)],
     },
     "outputs": {
         "uuid_index": [("uuid", 1), ("index", -1)],

@@ -74,23 +74,32 @@ def settle(
     """
     number = f"attempts.{run['attempt'] - 1}"
     failure = run.get("failure") or {}
+    fields = {
+        "claim": None,
+        "energies_done": run["energies_done"],
+        "next_action": next_action,
+        f"{number}.energies_done": run["energies_done"],
+    }
+    state = run["state"]
+    if state == State.COMPLETED and run.get("next_stage"):
+        # a stage is done; the attempt goes on with the next one
+        state = str(State.WAITING)
+        fields |= {"stage": run["next_stage"], f"{number}.state": state}
+    else:
+        fields |= {
+            f"{number}.state": state,
+            f"{number}.finished": run.get("finished") or now(),
+            f"{number}.failure_code": failure.get("code"),
+            f"{number}.reason": failure.get("message", ""),
+        }
     try:
         transition(
             stores.simulations,
             simulation,
             State.RUNNING,
-            run["state"],
+            state,
             where={"claim.run": run["key"]},
-            fields={
-                "claim": None,
-                "energies_done": run["energies_done"],
-                "next_action": next_action,
-                f"{number}.state": run["state"],
-                f"{number}.finished": run.get("finished") or now(),
-                f"{number}.energies_done": run["energies_done"],
-                f"{number}.failure_code": failure.get("code"),
-                f"{number}.reason": failure.get("message", ""),
-            },
+            fields=fields,
         )
     except StateError:
         return False

@@ -46,6 +46,20 @@ def counts(stores: Stores, *, simulations: Iterable[str] | None = None) -> list[
     ]
 
 
+def campaign_simulations(stores: Stores, campaign: str) -> list[str]:
+    """Keys of the simulations of a campaign's present members, sorted, as far as they are known.
+
+    Parameters
+    ----------
+    stores : open stores.
+    campaign : name.
+    """
+    found = stores.members.find(
+        {"campaign": campaign, "current": True}, {"_id": False, "simulation": True}
+    )
+    return sorted({member["simulation"] for member in found} - {None})
+
+
 def counts_by_group(stores: Stores, *, label: str = "true") -> list[dict[str, Any]]:
     """How many simulations of each space group are in each state.
 
@@ -78,8 +92,13 @@ def counts_by_group(stores: Stores, *, label: str = "true") -> list[dict[str, An
     )
 
 
-def timed_out(stores: Stores) -> list[dict[str, Any]]:
+def timed_out(stores: Stores, n: int = 100) -> list[dict[str, Any]]:
     """Simulations that ran out of time, those with most energies done first.
+
+    Parameters
+    ----------
+    stores : open stores.
+    n : at most so many.
 
     Returns
     -------
@@ -104,6 +123,8 @@ def timed_out(stores: Stores) -> list[dict[str, Any]]:
                 True,
             ),
         },
+        sort=[("energies_done", -1)],
+        limit=n,
     )
     documents = [{**entry, "attempts": len(entry["attempts"])} for entry in found]
     return sorted(documents, key=lambda entry: (-entry["energies_done"], entry["material_id"]))
@@ -117,22 +138,37 @@ def failures_by_code(stores: Stores) -> list[dict[str, Any]]:
     Documents ``{"code", "name", "count", "last", "message", "run"}``: the time, text and key of the
     latest of each kind.
     """
-    found = stores.runs.aggregate(
+    bad = {"state": {"$in": sorted(str(state) for state in ENDED_BADLY)}}
+    kinds = stores.runs.aggregate(
         [
-            {"$match": {"state": {"$in": sorted(str(state) for state in ENDED_BADLY)}}},
-            {"$sort": {"finished": -1}},
+            {"$match": bad},
             {
                 "$group": {
                     "_id": {"code": "$failure.code", "name": "$failure.name"},
                     "count": {"$sum": 1},
-                    "last": {"$first": "$finished"},
-                    "message": {"$first": "$failure.message"},
-                    "run": {"$first": "$key"},
                 }
             },
         ]
     )
-    documents = [{**entry.pop("_id"), **entry} for entry in found]
+    documents = []
+    for kind in kinds:
+        code, name = kind["_id"]["code"], kind["_id"]["name"]
+        last = stores.runs.find_one(
+            {"failure.code": code, "failure.name": name},
+            {"finished": True, "failure.message": True, "key": True},
+            sort=[("finished", -1)],
+        )
+        assert last is not None, "counted above, and failures stay"
+        documents.append(
+            {
+                "code": code,
+                "name": name,
+                "count": kind["count"],
+                "last": last["finished"],
+                "message": last["failure"]["message"],
+                "run": last["key"],
+            }
+        )
     return sorted(documents, key=lambda entry: (-entry["count"], entry["code"]))
 
 
@@ -166,7 +202,9 @@ def slowest(stores: Stores, n: int = 10) -> list[dict[str, Any]]:
     ]
 
 
-def on_host(stores: Stores, host: str, *, state: State | str | None = None) -> list[dict[str, Any]]:
+def on_host(
+    stores: Stores, host: str, *, state: State | str | None = None, n: int = 100
+) -> list[dict[str, Any]]:
     """Run documents of a host, latest first.
 
     Parameters
@@ -174,11 +212,12 @@ def on_host(stores: Stores, host: str, *, state: State | str | None = None) -> l
     stores : open stores.
     host : name of the machine.
     state : only runs in this state.
+    n : at most so many.
     """
     query: dict[str, Any] = {"owner.host": host}
     if state is not None:
         query["state"] = str(State(state))
-    return list(stores.runs.find(query, _NO_ID).sort("started", -1))
+    return list(stores.runs.find(query, _NO_ID).sort("started", -1).limit(n))
 
 
 def everything_about(stores: Stores, material_id: str) -> dict[str, Any]:

@@ -146,6 +146,7 @@ class Run:
         exit_code: int | None = None,
         cpu_seconds: float | None = None,
         next_action: str = "",
+        next_stage: str | None = None,
     ) -> None:
         """Write the end of the run, and of its simulation's attempt.
 
@@ -159,6 +160,8 @@ class Run:
         exit_code : of the program.
         cpu_seconds : CPU time of the attempt; this process's and its children's if not given.
         next_action : what should happen next, for people and for reruns.
+        next_stage : stage that is another worker's: the run is completed, and its simulation waits
+            for that, in the same attempt.
 
         Raises
         ------
@@ -189,6 +192,7 @@ class Run:
                 "failure": None if failure is None else failure.model_dump(mode="json"),
                 "files": [file.model_dump(mode="json") for file in files],
                 "exit_code": exit_code,
+                "next_stage": next_stage,
                 "cpu_seconds": round(used, 3),
                 "wall_seconds": (time - self.document.started).total_seconds(),
             },

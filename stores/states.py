@@ -1,7 +1,8 @@
 """The life of a simulation, of a run and of a training run, in six words.
 
-``waiting -> running -> completed | failed | timed_out | lost``, and from the last three back to
-``waiting`` by an explicit retry.  A state is only ever changed here, by one atomic
+``waiting -> running -> completed | failed | timed_out | lost``, from the last three back to
+``waiting`` by an explicit retry, and from ``running`` to ``waiting`` where a stage is done and the
+next is another worker's.  A state is only ever changed here, by one atomic
 compare-and-set, so two workers cannot both believe that they made the change.
 """
 
@@ -35,7 +36,7 @@ FINISHED = ENDED_BADLY | {State.COMPLETED}
 
 ALLOWED: Mapping[State, frozenset[State]] = {
     State.WAITING: frozenset({State.RUNNING}),
-    State.RUNNING: FINISHED,
+    State.RUNNING: FINISHED | {State.WAITING},
     State.COMPLETED: frozenset(),
     State.FAILED: frozenset({State.WAITING}),
     State.TIMED_OUT: frozenset({State.WAITING}),

@@ -119,6 +119,39 @@ class Engine(ABC):
         """``version`` with whatever options change the numbers."""
         return self.version
 
+    @property
+    def keeps_monte_carlo(self) -> bool:
+        """Whether a Monte Carlo can be computed apart and serves all simulations of its crystal."""
+        return False
+
+    def compute_monte_carlo(
+        self,
+        crystal: dict[str, Any],
+        parameters: SimulationParameters,
+        path: Path,
+        progress: Progress,
+        control: Control | None = None,
+    ) -> dict[str, Any]:
+        """Compute the Monte Carlo that :meth:`simulate` will find, unless it is there.
+
+        Parameters
+        ----------
+        crystal, parameters, path, progress, control : as for :meth:`simulate`, ``path`` being the
+            master pattern's.
+
+        Returns
+        -------
+        Engine's own figures as plain JSON types.
+
+        Raises
+        ------
+        EngineFailure
+            If it fails in one of the ways that the engine knows and numbers.
+        NotImplementedError
+            If this engine does not keep Monte Carlos.
+        """
+        raise NotImplementedError(f"the engine {self.name} keeps no Monte Carlo")
+
     def check(self, parameters: SimulationParameters) -> None:
         """Refuse parameters that this engine does not have.
 

@@ -18,33 +18,43 @@ class LearningFlowMaker(Maker):
     Parameters
     ----------
     name : of the flow.
-    recipes : data-set name to recipe, fields of :class:`ebsdsg_ml.recipe.DatasetRecipe`.
+    recipes : data-set name to recipe, fields of :class:`ebsdsg_ml.recipe.DatasetRecipe`; beside
+        them ``variant`` names the simulations it is made of, and ``train: false`` leaves it at the
+        data set.
     training : fields of :class:`ebsdsg_ml.protocol.TrainingConfig`.
     final_model : data set on which, all folds together, the final model is trained.
+    spec : entries of the spec of every firework, such as ``_category``.
     """
 
     name: str = "learning"
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     final_model: str | None = None
+    spec: dict[str, Any] = field(default_factory=dict)
 
-    def make(self, simulations: list[str], campaign: str) -> Flow:
+    def make(self, simulations: dict[str, list[str]], campaign: str) -> Flow:
         """Join the stations.
 
         Parameters
         ----------
-        simulations : keys of the completed simulations to learn from.
+        simulations : variant (empty for none) to the keys of the completed simulations to learn
+            from.  A data set of a variant without any is left out.
         campaign : name of the campaign that the results belong to.
         """
         from ebsdsg_ml.recipe import DatasetRecipe
 
         jobs: list[Any] = []
         evaluations: dict[str, Any] = {}
-        for name, recipe in self.recipes.items():
-            dataset = DatasetMaker(name=f"data set {name}", recipe=recipe).make(
-                simulations, campaign
-            )
+        for name, given in self.recipes.items():
+            keys = simulations.get(given.get("variant", ""), [])
+            if not keys:
+                continue
+            recipe = {key: given[key] for key in given if key not in ("variant", "train")}
+            dataset = DatasetMaker(name=f"data set {name}", recipe=recipe).make(keys, campaign)
             jobs.append(dataset)
+            if not given.get("train", True):
+                evaluations[f"data set {name}"] = dataset.output
+                continue
             folds = []
             for fold in range(DatasetRecipe.from_dict(recipe).n_folds):
                 maker = TrainingMaker(name=f"train {name} fold {fold}", training=self.training)
@@ -60,4 +70,6 @@ class LearningFlowMaker(Maker):
                 jobs.append(final)
                 evaluations["final model"] = final.output
         report = ReportMaker().make(campaign, evaluations)
+        for part in (*jobs, report):
+            part.config.manager_config = dict(self.spec)
         return Flow([*jobs, report], output=report.output, name=f"{self.name} {campaign}")

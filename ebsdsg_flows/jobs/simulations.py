@@ -1,4 +1,4 @@
-"""The station where a structure becomes a master pattern, whatever engine computes it."""
+"""The stations where a structure becomes a master pattern, whatever engine computes it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,58 @@ from ebsdsg_sim.parameters import SimulationParameters
 
 
 @dataclass
+class MonteCarloMaker(Maker):
+    """Compute the Monte Carlo of one structure's simulation, so that another worker has it.
+
+    Parameters
+    ----------
+    name : of the job.
+    engine : what computes it; one that can compute it apart.
+    parameters, debye_waller : see :class:`MasterPatternMaker`.
+    """
+
+    name: str = "monte carlo"
+    engine: Engine = field(default_factory=BuiltinEngine)
+    parameters: SimulationParameters = field(default_factory=SimulationParameters)
+    debye_waller: float | dict[str, float] | None = None
+
+    @job
+    def make(self, structure: dict[str, Any], member: str | None = None) -> dict[str, Any]:
+        """Compute it, unless it is there.
+
+        Parameters
+        ----------
+        structure : output of :class:`ebsdsg_flows.jobs.RelabelMaker`.
+        member : key of the member of a campaign that it is.
+
+        Returns
+        -------
+        The structure, for the station that comes next.
+
+        Raises
+        ------
+        ebsdsg_flows.runstate.SimulationFailed
+            If the engine fails; the run's document says why.
+        """
+        from ebsdsg_flows.advance import begin, settle
+        from ebsdsg_flows.runstate import SimulationFailed, run_monte_carlo, simulation_of
+        from ebsdsg_flows.session import open_stores
+
+        stores = open_stores()
+        simulation = simulation_of(structure, self.parameters, self.engine, self.debye_waller)
+        stores.add(simulation)
+        if member is not None:
+            begin(stores, member, simulation.key)
+        try:
+            run_monte_carlo(stores, simulation.key, self.engine, self.parameters)
+        except SimulationFailed:
+            if member is not None:
+                settle(stores, member)
+            raise
+        return structure
+
+
+@dataclass
 class MasterPatternMaker(Maker):
     """Simulate one structure's master pattern, unless that was done before.
 
@@ -20,22 +72,24 @@ class MasterPatternMaker(Maker):
     name : of the job.
     engine : what computes it.
     parameters : what is computed.
-    debye_waller : Debye-Waller factor given to every atom [nm^2]; ``None`` keeps the structure's.
+    debye_waller : Debye-Waller factor given to every atom [nm^2], or the limits ``low`` and
+        ``high`` and the ``seed`` with which one is drawn for every site; ``None`` keeps the
+        structure's.
     """
 
     name: str = "master pattern"
     engine: Engine = field(default_factory=BuiltinEngine)
     parameters: SimulationParameters = field(default_factory=SimulationParameters)
-    debye_waller: float | None = None
+    debye_waller: float | dict[str, float] | None = None
 
     @job
-    def make(self, structure: dict[str, Any], campaign: str | None = None) -> dict[str, Any]:
+    def make(self, structure: dict[str, Any], member: str | None = None) -> dict[str, Any]:
         """Simulate.
 
         Parameters
         ----------
         structure : output of :class:`ebsdsg_flows.jobs.RelabelMaker`.
-        campaign : name of the campaign that it is a member of.
+        member : key of the member of a campaign that it is.
 
         Returns
         -------
@@ -46,23 +100,23 @@ class MasterPatternMaker(Maker):
         ebsdsg_flows.runstate.SimulationFailed
             If the engine fails; the run's document says why.
         """
-        from ebsdsg_flows.advance import add_simulation, settle
+        from ebsdsg_flows.advance import begin, settle
         from ebsdsg_flows.runstate import SimulationFailed, run_simulation, simulation_of
         from ebsdsg_flows.session import open_stores
 
         stores = open_stores()
         simulation = simulation_of(structure, self.parameters, self.engine, self.debye_waller)
         stores.add(simulation)
-        if campaign is not None:
-            add_simulation(stores, campaign, simulation.key)
+        if member is not None:
+            begin(stores, member, simulation.key)
         try:
             pattern = run_simulation(stores, simulation.key, self.engine, self.parameters)
         except SimulationFailed:
-            if campaign is not None:
-                settle(stores, campaign, structure["material_id"])
+            if member is not None:
+                settle(stores, member)
             raise
-        if campaign is not None:
-            settle(stores, campaign, structure["material_id"])
+        if member is not None:
+            settle(stores, member)
         return {
             "simulation": simulation.key,
             "path": pattern.file.path,

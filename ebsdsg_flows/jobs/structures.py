@@ -33,7 +33,8 @@ class RelabelMaker(Maker):
         material_id: str,
         source: dict[str, str] | None = None,
         licence: str = "unknown",
-        campaign: str | None = None,
+        member: str | None = None,
+        given_as: str | None = None,
     ) -> dict[str, Any] | Response:
         """Make and store the structure's document, unless the database has it.
 
@@ -43,8 +44,10 @@ class RelabelMaker(Maker):
         material_id : key of the document.
         source : ``kind``, ``identifier`` and ``reference`` of the structure's origin.
         licence : under which it may be used.
-        campaign : name of the campaign that it is a member of; a structure that cannot be used is
+        member : key of the member of a campaign that it is; a structure that cannot be used is
             recorded there, with the reason, and its flow ends.
+        given_as : hash of the structure as its source gives it, see
+            :func:`ebsdsg_flows.structures.input_hash`; a stored document made of the same is used.
 
         Returns
         -------
@@ -70,11 +73,11 @@ class RelabelMaker(Maker):
                 licence=licence,
                 symprec=self.symprec,
                 origin=self.origin,
+                given_as=given_as,
             )
         except StructureError as error:
-            if campaign is None:
+            if member is None:
                 raise
-            settle(stores, campaign, material_id, skipped=str(error))
+            settle(stores, member, unusable=str(error))
             return Response(output={"skipped": str(error)}, stop_children=True)
-        stores.save(document)
         return document.model_dump(mode="json")

@@ -5,10 +5,11 @@ and from the database.
 """
 
 from stores.documents.base import Document, DocumentError, FileReference, Part, short
-from stores.documents.campaign import CampaignDocument, Skipped
+from stores.documents.campaign import CampaignDocument, MemberDocument, Skipped
 from stores.documents.learning import (
     ConfusionMatrix,
     DatasetDocument,
+    EnsembleDocument,
     LabelKind,
     Member,
     PhaseAccuracy,
@@ -58,8 +59,10 @@ DOCUMENTS: tuple[type[Document], ...] = (
     MasterPatternDocument,
     DatasetDocument,
     TrainingRunDocument,
+    EnsembleDocument,
     PredictionDocument,
     CampaignDocument,
+    MemberDocument,
 )
 """All models, in the order of the work."""
 
@@ -75,6 +78,7 @@ __all__ = [
     "DocumentError",
     "ElementStatistics",
     "EngineReference",
+    "EnsembleDocument",
     "Failure",
     "FileReference",
     "ImportDocument",
@@ -82,6 +86,7 @@ __all__ = [
     "Listing",
     "MasterPatternDocument",
     "Member",
+    "MemberDocument",
     "Missing",
     "Origin",
     "Owner",

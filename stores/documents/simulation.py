@@ -218,6 +218,7 @@ class RunDocument(Document):
     heartbeat : last sign of life.
     energies_done, n_energies : progress.
     seconds_left : estimate for the present stage, while it runs.
+    next_stage : of a completed run, the stage of its simulation that is to come.
     files : what it wrote, once checked.
     cpu_seconds, wall_seconds : what it took.
     """
@@ -245,6 +246,7 @@ class RunDocument(Document):
     gpu: str | None = None
     exit_code: int | None = None
     failure: Failure | None = None
+    next_stage: str | None = None
     files: list[FileReference] = Field(default_factory=list)
     cpu_seconds: float | None = Field(default=None, ge=0)
     wall_seconds: float | None = Field(default=None, ge=0)

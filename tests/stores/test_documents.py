@@ -21,6 +21,7 @@ from stores.documents import (
     Failure,
     FileReference,
     ImportDocument,
+    MemberDocument,
     Origin,
     Owner,
     PhaseAccuracy,
@@ -143,6 +144,9 @@ SAMPLES: dict[str, Document] = {
         n_patterns=3,
         file=FILE,
         summary={"225": 3},
+    ),
+    "campaign member": MemberDocument(
+        key=f"c/{SHA}", campaign="c", member=SHA, material_id="mp-23", space_group=225
     ),
     "campaign": CampaignDocument(
         key="demo", name="demo", query={"source": "demo"}, parameters={}, simulations=[SHA]

@@ -18,6 +18,7 @@ LEGAL = {
     ("running", "failed"),
     ("running", "timed_out"),
     ("running", "lost"),
+    ("running", "waiting"),  # a stage is done, the next is another worker's
     ("failed", "waiting"),
     ("timed_out", "waiting"),
     ("lost", "waiting"),

@@ -91,6 +91,26 @@ class EMsoftEngine(Engine):
         gpu = f"OpenCL {settings.emsoft_platform}/{settings.emsoft_device}"
         return threads_of(settings), gpu if self.monte_carlo == "opencl" else None
 
+    @property
+    def keeps_monte_carlo(self) -> bool:
+        """A Monte Carlo is kept below the data root for all simulations of its crystal."""
+        return True
+
+    def compute_monte_carlo(
+        self,
+        crystal: dict[str, Any],
+        parameters: SimulationParameters,
+        path: Path,
+        progress: Progress,
+        control: Control | None = None,
+    ) -> dict[str, Any]:
+        """See :meth:`ebsdsg_flows.engines.base.Engine.compute_monte_carlo`."""
+        attempt = self._attempt(crystal, parameters, path, progress, control)
+        make_crystal_file(attempt)
+        make_monte_carlo(attempt)
+        shutil.rmtree(attempt.run.data, ignore_errors=True)
+        return {"stage_seconds": attempt.stage_seconds, "cpu_seconds": attempt.cpu_seconds}
+
     def simulate(
         self,
         crystal: dict[str, Any],
@@ -100,6 +120,17 @@ class EMsoftEngine(Engine):
         control: Control | None = None,
     ) -> EngineResult:
         """See :meth:`ebsdsg_flows.engines.base.Engine.simulate`."""
+        return _compute(self._attempt(crystal, parameters, path, progress, control), path)
+
+    def _attempt(
+        self,
+        crystal: dict[str, Any],
+        parameters: SimulationParameters,
+        path: Path,
+        progress: Progress,
+        control: Control | None,
+    ) -> Attempt:
+        """An attempt in a folder of its own, if the engine can do what is asked."""
         from ebsdsg_flows.engines.emsoft.crystal_file import rhombohedral
         from ebsdsg_flows.settings import get_settings
         from ebsdsg_sim.crystal import Crystal
@@ -115,7 +146,7 @@ class EMsoftEngine(Engine):
             raise INEXPRESSIBLE.failure(f"{built.name} is on rhombohedral axes; use hexagonal ones")
         folder = settings.root / "emsoft" / "simulations" / path.stem[:2] / path.stem
         stamp = time.strftime("%Y%m%dT%H%M%S")
-        attempt = Attempt(
+        return Attempt(
             engine=self,
             settings=settings,
             installation=Installation.find(settings),
@@ -126,7 +157,6 @@ class EMsoftEngine(Engine):
             progress=progress,
             control=control or Control(),
         )
-        return _compute(attempt, path)
 
 
 def _compute(attempt: Attempt, path: Path) -> EngineResult:

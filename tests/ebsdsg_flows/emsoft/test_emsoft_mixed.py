@@ -61,9 +61,11 @@ def test_one_campaign_is_computed_by_two_engines(
         **{"mp-23": "emsoft", "mp-13": "builtin", "mp-30": "builtin"},
     }
     assert {s["state"] for s in found.values()} == {"completed"}
-    campaign = stores.campaigns.find_one({"key": "mixed"})
-    assert sorted(campaign["progress"]["settled"]) == ["mp-13", "mp-23", "mp-30"]
-    assert sorted(campaign["simulations"]) == sorted(s["key"] for s in found.values())
+    members = {m["material_id"]: m for m in stores.members.find({"campaign": "mixed"})}
+    assert {m: member["outcome"] for m, member in members.items()} == dict.fromkeys(found, "ended")
+    assert {m: member["simulation"] for m, member in members.items()} == {
+        m: simulation["key"] for m, simulation in found.items()
+    }
 
     # without the override only the structure that EMsoft did is new
     plain = load_campaign(written(tmp_path, "plain", "[]"))
