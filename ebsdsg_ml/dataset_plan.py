@@ -15,7 +15,7 @@ from typing import Any
 
 from ebsdsg_ml.composition import CompositionError
 from ebsdsg_ml.exclusion import ExclusionError
-from ebsdsg_ml.experiment import EXPERIMENT
+from ebsdsg_ml.experiment import experiment_phases
 from ebsdsg_ml.leaks import FoldMember, LeakReport, leak_report
 from ebsdsg_ml.pattern_source import DatasetError, PatternSource
 from ebsdsg_ml.recipe import EXPERIMENT_SET, DatasetRecipe
@@ -138,7 +138,12 @@ def plan_dataset(recipe: DatasetRecipe, sources: Sequence[PatternSource]) -> Dat
     training = {phase: label for phase, label in labels.items() if phase not in test}
     empty = sorted(set(recipe.class_numbers) - set(training.values()))
     if empty:
-        raise DatasetError(f"no phase for space group(s) {', '.join(map(str, empty))}")
+        gone = [p for p, s in base.items() if s.labels.get(recipe.label) in empty]
+        why = "; ".join(f"{p}: {left_out.get(p, 'in the test set')}" for p in gone[:10])
+        raise DatasetError(
+            f"no phase for space group(s) {', '.join(map(str, empty))}"
+            + (f" ({why})" if why else "")
+        )
     folds = group_folds(training, _groups(recipe, chosen), recipe.n_folds, recipe.seed)
     folds |= dict.fromkeys((phase for phase in chosen if phase in test), TEST)
     phases = []
@@ -221,32 +226,7 @@ def _test_phases(
         return set()
     if recipe.test["phases"] != EXPERIMENT_SET:
         return set(recipe.test["phases"])
-    test: set[str] = set()
-    for wanted in EXPERIMENT:
-        try:
-            found = [
-                phase
-                for phase, s in sources.items()
-                if wanted.is_compound(s.formula, s.labels.get("true"))
-            ]
-        except CompositionError as error:
-            raise DatasetError(f"the test set cannot be told apart: {error}") from None
-        name = f"{wanted.formula} {wanted.space_group} (experiment)"
-        if not found:
-            left_out[name] = "no master pattern of it among the sources"
-            continue
-        if len(found) > 1 and wanted.material_id not in found:
-            raise DatasetError(
-                f"{name} may be any of {', '.join(found)}: name the test phases by their ids"
-            )
-        choice = found[0] if len(found) == 1 else str(wanted.material_id)
-        test.add(choice)
-        left_out |= {
-            phase: f"another entry of the test phase {choice}" for phase in found if phase != choice
-        }
-    if not test:
-        raise DatasetError("none of the phases of the experiment is among the sources")
-    return test
+    return experiment_phases(sources, left_out)
 
 
 def _reason_to_leave_out(recipe: DatasetRecipe, source: PatternSource, in_test: bool) -> str | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ebsdsg_ml.composition import composition
+from ebsdsg_ml.composition import CompositionError, composition
+from ebsdsg_ml.pattern_source import DatasetError, PatternSource
 
 
 @dataclass(frozen=True)
@@ -54,3 +56,49 @@ EXPERIMENT = (
     ExperimentPhase("Al4CoNi2", 230, None),
 )
 """The 18 phases with their true space groups and Materials Project entries."""
+
+
+def experiment_phases(sources: Mapping[str, PatternSource], left_out: dict[str, str]) -> set[str]:
+    """Find the phases of the experiment among the sources.
+
+    Parameters
+    ----------
+    sources : by phase id.
+    left_out : gets a row for every phase of the experiment that is not there, and for every other
+        entry of a compound that is.
+
+    Returns
+    -------
+    Ids of the phases.
+
+    Raises
+    ------
+    DatasetError
+        If none is there, or one may be any of several entries.
+    """
+    phases: set[str] = set()
+    for wanted in EXPERIMENT:
+        try:
+            found = [
+                phase
+                for phase, s in sources.items()
+                if wanted.is_compound(s.formula, s.labels.get("true"))
+            ]
+        except CompositionError as error:
+            raise DatasetError(f"the test set cannot be told apart: {error}") from None
+        name = f"{wanted.formula} {wanted.space_group} (experiment)"
+        if not found:
+            left_out[name] = "no master pattern of it among the sources"
+            continue
+        if len(found) > 1 and wanted.material_id not in found:
+            raise DatasetError(
+                f"{name} may be any of {', '.join(found)}: name the test phases by their ids"
+            )
+        choice = found[0] if len(found) == 1 else str(wanted.material_id)
+        phases.add(choice)
+        left_out |= {
+            phase: f"another entry of the test phase {choice}" for phase in found if phase != choice
+        }
+    if not phases:
+        raise DatasetError("none of the phases of the experiment is among the sources")
+    return phases

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace as Banded
 
@@ -20,9 +24,11 @@ from ebsdsg_ml.datasets import (
     recipe_detector,
 )
 from ebsdsg_ml.leaks import LeakError
+from ebsdsg_ml.orientations import grid_orientations, proper_rotations
 from ebsdsg_ml.pattern_dataset import PatternDataset
 from ebsdsg_ml.recipe import DatasetRecipe
-from ebsdsg_ml.splits import SplitError
+from ebsdsg_ml.splits import TEST, SplitError
+from ebsdsg_sim.orientation import multiply, random_rotations
 
 
 def test_same_recipe_same_bytes_in_any_order(banded: Banded, tmp_path: Path) -> None:
@@ -229,3 +235,146 @@ def test_detector_of_a_recipe() -> None:
     for bad, message in (({"pixels": 3}, "pixels"), ({**own, "distance": -1.0}, "distance")):
         with pytest.raises(DatasetError, match=message):
             recipe_detector(DatasetRecipe(detector=bad))
+
+
+KILLED = """
+import os, signal, sys
+from tests.ebsdsg_ml import conftest as banded
+from ebsdsg_ml.datasets import build_dataset
+
+def progress(done, total, what):
+    if done == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+build_dataset(banded.recipe(), banded.sources(), sys.argv[1], project=banded.bands,
+              progress=progress)
+"""
+
+
+def test_a_killed_build_goes_on_and_gives_the_same(
+    banded: Banded, dataset: Path, tmp_path: Path
+) -> None:
+    target, partial = tmp_path / "d.h5", tmp_path / ".d.h5.partial"
+    root = Path(__file__).parents[2]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(target), "7"],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert partial.exists() and not target.exists()
+    with h5py.File(partial, "r+") as file:  # as if the disk had lost a write
+        file["patterns"][25] = 0
+    report = build_dataset(banded.recipe(), banded.sources(), target, project=banded.project)
+    assert report.resumed == 6  # seven were done, one of them is spoilt
+    with open_dataset(dataset) as whole, open_dataset(target, verify=True) as resumed:
+        assert resumed.content_sha256 == whole.content_sha256 == report.content_sha256
+    assert not partial.exists()
+
+
+def test_what_is_left_of_another_plan_or_of_rubbish_is_cleaned(
+    banded: Banded, tmp_path: Path
+) -> None:
+    target, partial = tmp_path / "d.h5", tmp_path / ".d.h5.partial"
+    for rubbish in (b"", b"no HDF5", b"\x89HDF\r\n\x1a\n" + bytes(600)):
+        partial.write_bytes(rubbish)
+        report = build_dataset(banded.recipe(), banded.sources(), target, project=banded.project)
+        assert report.resumed == 0 and not partial.exists()
+
+    def interrupted(done: int, total: int, what: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_dataset(
+            banded.recipe(), banded.sources(), target, project=banded.project, progress=interrupted
+        )
+    assert partial.exists()
+    other = build_dataset(banded.recipe(seed=1), banded.sources(), target, project=banded.project)
+    assert other.resumed == 0 and [p.name for p in tmp_path.iterdir()] == ["d.h5"]
+
+
+def test_two_builders_do_not_write_one_file(banded: Banded, tmp_path: Path) -> None:
+    target = tmp_path / "d.h5"
+    seen = []
+
+    def second(done: int, total: int, what: str) -> None:
+        if done == 2:
+            code = KILLED.replace("int(sys.argv[2])", "0")
+            root = Path(__file__).parents[2]
+            other = subprocess.run(
+                [sys.executable, "-c", code, str(target), "0"],
+                cwd=root,
+                env={**os.environ, "PYTHONPATH": str(root)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            seen.append(other.stderr)
+
+    build_dataset(
+        banded.recipe(), banded.sources(), target, project=banded.project, progress=second
+    )
+    assert "being written by another process" in seen[0]
+    open_dataset(target, verify=True).close()
+
+
+def test_an_uncompressed_file_is_mapped(banded: Banded, dataset: Path, tmp_path: Path) -> None:
+    target = tmp_path / "flat.h5"
+    report = build_dataset(
+        banded.recipe(), banded.sources(), target, project=banded.project, compression=None
+    )
+    mapped = PatternDataset(target, in_memory=False)
+    packed = PatternDataset(dataset, in_memory=False)
+    order = [7, 100, 3, 7]
+    assert (mapped.read(order) == packed.read(order)).all()
+    assert isinstance(mapped._stored, np.memmap) and isinstance(packed._stored, h5py.Dataset)
+    assert report.content_sha256 == packed.content_sha256  # packing is no part of the content
+
+
+def test_the_test_set_is_read_only_when_asked_for(banded: Banded, tmp_path: Path) -> None:
+    target = tmp_path / "t.h5"
+    recipe = banded.recipe(test={"phases": ["p221-0", "p229-3"], "patterns": 9})
+    report = build_dataset(recipe, banded.sources(), target, project=banded.project)
+    assert report.plan.fold_counts()[TEST] == {221: 9, 229: 9}
+    tested, trained = PatternDataset(target, TEST), PatternDataset(target, training=True)
+    assert len(tested) == 18 and len(trained) == 120
+    ids = {tested.phases[row]["id"] for row in tested.phase_rows}
+    assert ids == {"p221-0", "p229-3"}
+    assert ids.isdisjoint(trained.phases[row]["id"] for row in trained.phase_rows)
+
+
+def test_a_second_set_is_trained_on_and_never_tested(banded: Banded, tmp_path: Path) -> None:
+    low = [dataclasses.replace(s, debye_waller=(0.004, 0.004)) for s in banded.sources()]
+    high = [dataclasses.replace(s, debye_waller=(0.006, 0.01), sha256=s.sha256[::-1]) for s in low]
+    recipe = banded.recipe(debye_waller={"low": [0, 0.0045], "high": [0.005, 0.011]})
+    target = tmp_path / "dw.h5"
+    build_dataset(recipe, low + high, target, project=banded.project)
+    held_out = PatternDataset(target, 1)
+    assert {held_out.phases[row]["set"] for row in held_out.phase_rows} == {"low"}
+    trained = PatternDataset(target, 0, training=True)
+    sets = [trained.phases[row]["set"] for row in trained.phase_rows]
+    assert sets.count("low") == sets.count("high") == 60
+    # another set of the same phase has other orientations
+    with open_dataset(target) as data:
+        assert len(np.unique(data.quaternions, axis=0)) == len(data)
+
+
+def test_a_grid_covers_the_fundamental_zone_better_than_chance() -> None:
+    symmetry = proper_rotations(225)
+    assert [len(proper_rotations(g)) for g in (2, 14, 62, 148, 166, 194, 225)] == [
+        1, 2, 4, 3, 6, 12, 24
+    ]  # fmt: skip
+    probes = random_rotations(1500, 9)
+
+    def worst_gap(orientations: np.ndarray) -> float:
+        equivalent = np.concatenate([multiply(s, orientations) for s in symmetry])
+        return float(np.arccos(np.abs(probes @ equivalent.T).max(axis=1).min()))
+
+    grid = grid_orientations(0, "Ni", 225, 300)
+    assert grid.shape == (300, 4) and np.allclose(np.linalg.norm(grid, axis=1), 1)
+    for operation in symmetry:  # in the zone: no equivalent has a smaller angle
+        assert (np.abs(multiply(operation, grid)[:, 0]) <= grid[:, 0] + 1e-9).all()
+    assert worst_gap(grid) < 0.9 * worst_gap(random_rotations(300, 5))
+    assert (grid_orientations(0, "Ni", 225, 300) == grid).all()
+    assert not np.allclose(grid_orientations(0, "Al", 225, 300), grid)
