@@ -1,14 +1,18 @@
 import gzip
 import json
 
+import moyopy
 import numpy as np
 import pytest
+import spglib
 from crystals import GAAS, MONOCLINIC, ZNO, reference_crystal
 
 from ebsdsg_sim.asymmetric_unit import check_rebuilt, crystal_from_standard
 from ebsdsg_sim.crystal import Crystal, CrystalError
+from ebsdsg_sim.standard_structure import distances
 from ebsdsg_sim.symmetry import (
     SymmetryError,
+    disorder,
     hall_number_for,
     relabel,
     relabel_sensitivity,
@@ -171,3 +175,48 @@ def test_bad_structures_are_refused(change, says):
     arguments = {"lattice": np.eye(3) * 0.35, "positions": [[0, 0, 0]], "species": ["Ni"]}
     with pytest.raises(SymmetryError, match=says):
         standardize(**{**arguments, **change})
+
+
+def test_standard_settings_of_the_search_are_ours():
+    for group in range(1, 231):
+        found = moyopy.operations_from_number(group, setting=moyopy.Setting.standard())
+        ours = space_group_operations(hall_number_for(group))
+        theirs = np.array(found.rotations), np.array(found.translations)
+        assert operations(*theirs) == operations(*ours), group
+
+
+def operations(rotations, translations):
+    return {
+        (*r.ravel().tolist(), *(np.round(t * 24).astype(int) % 24).tolist())
+        for r, t in zip(rotations, translations, strict=True)
+    }
+
+
+def test_search_agrees_with_spglib(shared):
+    """Group, setting, cell, atoms and relabelled groups are those of spglib's search."""
+    with gzip.open(shared / "data/structures/mp_cubic.jsonl.gz", "rt") as file:
+        rows = [json.loads(line) for i, line in enumerate(file) if i % 500 == 77]
+    for row in rows:
+        name = row["material_id"]
+        cell = row["structure"]["lattice"]["matrix"]
+        points = [site["abc"] for site in row["structure"]["sites"]]
+        species = [site["species"][0]["element"] for site in row["structure"]["sites"]]
+        kinds = [sorted(set(species)).index(s) for s in species]
+        ours = standardize(np.array(cell) / 10, points, species)
+        wanted = hall_number_for(ours.space_group)
+        theirs = spglib.get_symmetry_dataset((cell, points, kinds), 0.1, hall_number=wanted)
+        assert (theirs.number, theirs.hall_number) == (ours.space_group, wanted), name
+        assert ours.lattice * 10 == pytest.approx(theirs.std_lattice, abs=1e-8), name
+        assert len(theirs.std_positions) == ours.n_atoms, name
+        gaps = distances(ours.positions[:, None] - theirs.std_positions, ours.lattice)
+        assert gaps.min(axis=1).max() < 1e-6, name
+        same = [sorted(set(species))[theirs.std_types[i]] for i in gaps.argmin(axis=1)]
+        assert [next(iter(s)) for s in ours.species] == same, name
+        letters = set(zip(species, theirs.wyckoffs, strict=True))
+        assert {(next(iter(o.species)), o.wyckoff) for o in ours.orbits} == letters, name
+        one = (ours.lattice * 10, ours.positions, [1] * ours.n_atoms)
+        for tolerance, group in relabel_sensitivity(ours).items():
+            again = spglib.get_symmetry_dataset(one, tolerance * 10)
+            assert again.number == group, (name, tolerance)
+            primitive = len(set(again.std_mapping_to_primitive.tolist()))
+            assert disorder(ours, symprec=tolerance).n_atoms_primitive == primitive
