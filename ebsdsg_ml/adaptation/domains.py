@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ebsdsg_ml.pattern_dataset import PatternDataset
+from ebsdsg_ml.pattern_dataset import open_patterns
 from ebsdsg_ml.transforms import Preprocessing
 
 IN_MEMORY = 1 << 30
@@ -43,15 +43,22 @@ class Labelled:
         return len(self.labels)
 
     @classmethod
-    def read(cls, path: str | Path, folds: int | Sequence[int] | None = None) -> Labelled:
+    def read(
+        cls,
+        path: str | Path,
+        folds: int | Sequence[int] | None = None,
+        *,
+        training: bool = False,
+    ) -> Labelled:
         """Patterns of a data set.
 
         Parameters
         ----------
         path : data-set file.
-        folds : a fold, several, or None for all.
+        folds : a fold, several, or None for all but the test set.
+        training : with the sets that are for training only, such as other Debye-Waller factors.
         """
-        dataset = PatternDataset(path, folds)
+        dataset = open_patterns(path, folds, training=training)
         return cls(dataset.read(np.arange(len(dataset))), dataset.labels)
 
     @classmethod
