@@ -24,7 +24,7 @@ from ebsdsg_ml.orientations import grid_orientations, pattern_orientations
 from ebsdsg_ml.pattern_bank import write_maps
 from ebsdsg_ml.pattern_source import DatasetError, PatternSource, file_sha256
 from ebsdsg_ml.recipe import DatasetRecipe
-from ebsdsg_ml.simulated_patterns import Project, recipe_detector, simulated_patterns
+from ebsdsg_ml.simulated_patterns import Make, Project, recipe_detector, simulated_patterns
 from ebsdsg_sim.atomic_file import sync
 
 Progress = Callable[[int, int, str], None]
@@ -101,7 +101,8 @@ def build_dataset(
     recipe : what to make.
     sources : the phases to make it from, in any order.
     path : file to write; replaced only by a complete, checked file.
-    project : makes patterns from a source and orientations; None projects its master pattern.
+    project : makes patterns from a source and orientations; None projects its master pattern and
+        applies the recipe's imperfections.
     progress : told after every phase.
     device : torch device of the projection.
     compression : of stored patterns: ``"gzip"``, or None for a file that is memory-mapped when it
@@ -127,12 +128,18 @@ def build_dataset(
     if project is None:
         for phase in plan.phases:
             phase.source.check_file()
-        project = simulated_patterns(recipe, device=device)
+        make = simulated_patterns(recipe, device=device)
+    else:
+        given = project
+
+        def make(phase: PlannedPhase, quaternions: np.ndarray) -> np.ndarray:
+            return given(phase.source, quaternions)
+
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
         with _partial_file(partial, plan, compression) as file:
-            resumed = _fill(file, plan, project, progress)
+            resumed = _fill(file, plan, make, progress)
             dataset_file.seal(file)
         with open_dataset(partial, verify=True) as opened:
             content = opened.content_sha256
@@ -171,7 +178,7 @@ def _partial_file(path: Path, plan: DatasetPlan, compression: str | None) -> h5p
     return file
 
 
-def _fill(file: h5py.File, plan: DatasetPlan, project: Project, progress: Progress | None) -> int:
+def _fill(file: h5py.File, plan: DatasetPlan, make: Make, progress: Progress | None) -> int:
     """Write the phases that are not there yet; return how many were."""
     start = resumed = 0
     for row, phase in enumerate(plan.phases):
@@ -179,11 +186,11 @@ def _fill(file: h5py.File, plan: DatasetPlan, project: Project, progress: Progre
         if dataset_file.is_whole(file, row):
             resumed += 1
         elif plan.recipe.generation == "fresh":
-            write_maps(file, row, plan.recipe, phase.source)
+            write_maps(file, row, plan.recipe, phase)
             dataset_file.finish_phase(file, row)
         else:
             quaternions = _orientations(plan.recipe, phase)
-            patterns = project(phase.source, quaternions)
+            patterns = make(phase, quaternions)
             _check_patterns(patterns, phase.n_patterns, plan.recipe.size, phase.source.phase)
             file["patterns"][start:stop] = patterns
             file["quaternions"][start:stop] = quaternions

@@ -44,6 +44,22 @@ def pattern_orientations(
     return np.asarray(rows, dtype=np.float64).reshape(-1, 4)
 
 
+def pattern_indices(phase: str, numbers: Sequence[int], epoch: int = 0) -> list[int]:
+    """Numbers that no two patterns share, for the chance in what the detector does to them.
+
+    Parameters
+    ----------
+    phase, numbers, epoch : as of :func:`pattern_orientations`.
+
+    Returns
+    -------
+    n integers below 2**62, each from (phase, number, epoch) alone.
+    """
+    texts = (f"{phase}\x1f{number}\x1f{epoch}" for number in numbers)
+    digests = (hashlib.sha256(text.encode()).digest() for text in texts)
+    return [int.from_bytes(digest[:8], "big") >> 2 for digest in digests]
+
+
 def grid_orientations(seed: int, phase: str, space_group: int, n: int) -> np.ndarray:
     """Orientations spread evenly over the fundamental zone of a space group.
 

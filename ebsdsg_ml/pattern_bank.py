@@ -17,13 +17,19 @@ import h5py
 import numpy as np
 
 from ebsdsg_ml.dataset_file import open_dataset
-from ebsdsg_ml.orientations import pattern_orientations
+from ebsdsg_ml.dataset_plan import PlannedPhase
+from ebsdsg_ml.orientations import pattern_indices, pattern_orientations
 from ebsdsg_ml.pattern_dataset import PatternDataset
 from ebsdsg_ml.pattern_rows import PatternRows
-from ebsdsg_ml.pattern_source import DatasetError, PatternSource
+from ebsdsg_ml.pattern_source import DatasetError
 from ebsdsg_ml.recipe import DatasetRecipe
 from ebsdsg_ml.sampler import random_order
-from ebsdsg_ml.simulated_patterns import recipe_detector, recipe_projector
+from ebsdsg_ml.simulated_patterns import (
+    detected,
+    recipe_detector,
+    recipe_imperfections,
+    recipe_projector,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -34,21 +40,21 @@ MEMORY = 2 << 30
 """Bytes that the projectors of one process take at most, unless said otherwise."""
 
 
-def write_maps(file: h5py.File, row: int, recipe: DatasetRecipe, source: PatternSource) -> None:
+def write_maps(file: h5py.File, row: int, recipe: DatasetRecipe, phase: PlannedPhase) -> None:
     """Write what the projector of a phase interpolates.
 
     Parameters
     ----------
     file : data set of the generation ``fresh``, open for writing.
     row : of the phase in the table of phases.
-    recipe, source : what to prepare.
+    recipe, phase : what to prepare.
 
     Notes
     -----
     16-bit numbers of maps scaled to a maximum of one are exact to 2.4e-4, a sixteenth of a grey
     level; the scale is kept beside them.
     """
-    maps, pixel_weights = recipe_projector(recipe, source).prepared
+    maps, pixel_weights = recipe_projector(recipe, phase.source, phase.key).prepared
     if f"maps/{row}" in file:  # half written when the build was killed
         del file[f"maps/{row}"]
     group = file.create_group(f"maps/{row}")
@@ -59,7 +65,7 @@ def write_maps(file: h5py.File, row: int, recipe: DatasetRecipe, source: Pattern
         array = values.cpu().numpy()
         scale = float(np.abs(array).max())
         if not np.isfinite(scale) or scale == 0:
-            raise DatasetError(f"{source.phase}: its master pattern is blank or not finite")
+            raise DatasetError(f"{phase.source.phase}: its master pattern is blank or not finite")
         stored = group.create_dataset(name, data=(array / scale).astype(np.float16))
         stored.attrs["scale"] = scale
 
@@ -104,6 +110,7 @@ class PatternBank(PatternDataset):
             used = np.unique(self.phase_rows)
             self.map_bytes = {int(row): _map_bytes(file[f"maps/{row}"]) for row in used}
         self.detector = recipe_detector(self.recipe)
+        self.imperfections = recipe_imperfections(self.recipe)
         self.loads = 0
         self._projectors: OrderedDict[int, Projector] = OrderedDict()
         self._file: h5py.File | None = None
@@ -150,8 +157,6 @@ class PatternBank(PatternDataset):
         """Patterns of some indices, in the order asked for: (n, H, W) uint8 on the device."""
         import torch
 
-        from ebsdsg_sim.projection import to_uint8
-
         epochs, positions = np.divmod(np.asarray(indices, dtype=np.int64), len(self))
         if not self.fresh:
             epochs = np.zeros_like(epochs)
@@ -159,14 +164,18 @@ class PatternBank(PatternDataset):
         result = torch.empty((len(positions), size, size), dtype=torch.uint8, device=self.device)
         for row in np.unique(self.phase_rows[positions]):
             where = np.flatnonzero(self.phase_rows[positions] == row)
-            quaternions = [
-                pattern_orientations(
-                    self.recipe.seed, self._key(int(row)), [self.numbers[positions[i]]], epochs[i]
-                )
-                for i in where
-            ]
-            patterns = self._projector(int(row)).patterns(np.concatenate(quaternions))
-            result[torch.from_numpy(where).to(self.device)] = to_uint8(patterns)
+            key, numbers = self._key(int(row)), self.numbers[positions[where]]
+            quaternions, chance = [], []
+            for number, epoch in zip(numbers.tolist(), epochs[where].tolist(), strict=True):
+                quaternions.append(pattern_orientations(self.recipe.seed, key, [number], epoch))
+                chance += pattern_indices(key, [number], epoch)
+            result[torch.from_numpy(where).to(self.device)] = detected(
+                self._projector(int(row)),
+                np.concatenate(quaternions),
+                self.imperfections,
+                self.recipe.seed,
+                chance,
+            )
         return result
 
     def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -66,8 +66,8 @@ class DatasetRecipe:
         proper; the others are for training only.  Empty expects one master pattern per phase.
     orientations : ``"random"`` draws them uniformly from SO(3), ``"grid"`` spreads those of a phase
         evenly over its fundamental zone.
-    imperfections : what the detector does to the patterns, as the imperfections package reads it;
-        empty leaves them perfect.
+    imperfections : what the detector does to the patterns, the entries of
+        :class:`ebsdsg_ml.imperfections.DetectorImperfections`; empty leaves them perfect.
     generation : ``"stored"`` writes the patterns to the file, ``"fresh"`` makes them on the fly
         from prepared maps, in new orientations in every epoch.
 
@@ -125,7 +125,7 @@ class DatasetRecipe:
         object.__setattr__(self, "detector", dict(sorted(self.detector.items())))
         if not isinstance(self.imperfections, Mapping):
             raise RecipeError(f"imperfections = {self.imperfections!r}: must be a mapping")
-        object.__setattr__(self, "imperfections", dict(self.imperfections))
+        object.__setattr__(self, "imperfections", _imperfections(self.imperfections))
         if self.generation == "fresh" and self.orientations == "grid":
             raise RecipeError("orientations = 'grid' is for generation = 'stored'")
         try:
@@ -183,6 +183,18 @@ class DatasetRecipe:
         if isinstance(plain.get("classes"), list):
             plain["classes"] = tuple(plain["classes"])
         return cls(**plain)
+
+
+def _imperfections(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry ``imperfections``, with all parameters of its parts."""
+    if not value:
+        return {}
+    from ebsdsg_ml.imperfections import DetectorImperfections, ImperfectionError
+
+    try:
+        return DetectorImperfections.from_dict(value).to_dict()
+    except ImperfectionError as error:
+        raise RecipeError(f"imperfections: {error}") from None
 
 
 def _test_set(value: Any) -> dict[str, Any]:

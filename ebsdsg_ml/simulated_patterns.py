@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ebsdsg_ml.dataset_plan import PlannedPhase
+from ebsdsg_ml.orientations import pattern_indices
 from ebsdsg_ml.pattern_source import DatasetError, PatternSource
 from ebsdsg_ml.recipe import DatasetRecipe
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ebsdsg_ml.imperfections import DetectorImperfections
     from ebsdsg_sim.detector import Detector
     from ebsdsg_sim.projection import Projector
 
 Project = Callable[[PatternSource, np.ndarray], np.ndarray]
 """(source, (n, 4) unit quaternions) -> (n, size, size) uint8 patterns."""
 
-Imperfections = Callable[["Tensor", list[int]], "Tensor"]
-"""((n, H, W) intensities, n seeds, one per pattern) -> (n, H, W) uint8."""
+Make = Callable[[PlannedPhase, np.ndarray], np.ndarray]
+"""The same of a planned phase, whose patterns' numbers go from 0."""
 
 
 def recipe_detector(recipe: DatasetRecipe) -> Detector:
@@ -41,10 +44,25 @@ def recipe_detector(recipe: DatasetRecipe) -> Detector:
         raise DatasetError(f"the recipe's detector is not usable: {error}") from error
 
 
+def recipe_imperfections(recipe: DatasetRecipe) -> DetectorImperfections | None:
+    """What the detector of a recipe does to the patterns; None where it is perfect."""
+    if not recipe.imperfections:
+        return None
+    from ebsdsg_ml.imperfections import DetectorImperfections
+
+    return DetectorImperfections.from_dict(recipe.imperfections)
+
+
 def recipe_projector(
-    recipe: DatasetRecipe, source: PatternSource, device: str = "cpu"
+    recipe: DatasetRecipe, source: PatternSource, key: str, device: str = "cpu"
 ) -> Projector:
     """Projector of one master pattern as a recipe asks for it.
+
+    Parameters
+    ----------
+    recipe, source : what to project.
+    key : phase and set, from which the shift of the energies follows, if there is one.
+    device : where.
 
     Raises
     ------
@@ -54,6 +72,9 @@ def recipe_projector(
     from ebsdsg_sim.hdf5 import read_master_pattern
     from ebsdsg_sim.projection import Projector
 
+    imperfections = recipe_imperfections(recipe)
+    (number,) = pattern_indices(key, [0])
+    options = {} if imperfections is None else imperfections.projector_options(recipe.seed, number)
     return Projector(
         read_master_pattern(source.path),
         recipe_detector(recipe),
@@ -61,45 +82,69 @@ def recipe_projector(
         background=recipe.background,
         solid_angle=recipe.solid_angle,
         device=device,
+        **options,
     )
 
 
-def recipe_imperfections(recipe: DatasetRecipe) -> Imperfections | None:
-    """What the detector of a recipe does to the patterns; None where it is perfect.
-
-    Raises
-    ------
-    DatasetError
-        If the entry is not usable.
-    """
-    if not recipe.imperfections:
-        return None
-    raise DatasetError(
-        "imperfections: this version cannot apply them yet; leave the entry out of the recipe"
-    )
-
-
-def simulated_patterns(recipe: DatasetRecipe, *, device: str = "cpu", batch: int = 64) -> Project:
-    """The projection that makes a data set's patterns from master patterns.
+def detected(
+    projector: Projector,
+    quaternions: np.ndarray,
+    imperfections: DetectorImperfections | None,
+    seed: int,
+    indices: Sequence[int],
+) -> Tensor:
+    """Patterns as a detector gives them, in 8 bits.
 
     Parameters
     ----------
-    recipe : fixes detector and energy weights.
-    device : torch device the projection runs on.
-    batch : patterns projected at once.
+    projector : of a master pattern.
+    quaternions : (n, 4) orientations.
+    imperfections : of the detector; None for a perfect one.
+    seed, indices : fix what the imperfections leave to chance.
 
     Returns
     -------
-    A function (source, quaternions) -> uint8 patterns.
+    (n, H, W) uint8 on the projector's device; each pattern scaled from its own minimum and maximum,
+    unless the imperfections have a quantisation of their own.
     """
+    import torch
+
     from ebsdsg_sim.projection import to_uint8
 
-    def project(source: PatternSource, quaternions: np.ndarray) -> np.ndarray:
-        projector = recipe_projector(recipe, source, device)
-        parts = []
-        for start in range(0, len(quaternions), batch):
-            patterns = to_uint8(projector.patterns(quaternions[start : start + batch]))
-            parts.append(patterns.cpu().numpy())
-        return np.concatenate(parts)
+    if imperfections is None:
+        return to_uint8(projector.patterns(quaternions))
+    patterns = imperfections.patterns(projector, quaternions, seed, indices)
+    return patterns if patterns.dtype == torch.uint8 else to_uint8(patterns)
 
-    return project
+
+def simulated_patterns(recipe: DatasetRecipe, *, device: str = "cpu", batch: int = 64) -> Make:
+    """What makes a data set's patterns from master patterns.
+
+    Parameters
+    ----------
+    recipe : fixes detector, energy weights and imperfections.
+    device : torch device the projection runs on.
+    batch : patterns made at once.
+
+    Returns
+    -------
+    A function (planned phase, quaternions) -> uint8 patterns.
+    """
+    imperfections = recipe_imperfections(recipe)
+
+    def make(phase: PlannedPhase, quaternions: np.ndarray) -> np.ndarray:
+        projector = recipe_projector(recipe, phase.source, phase.key, device)
+        indices = pattern_indices(phase.key, range(len(quaternions)))
+        parts = [
+            detected(
+                projector,
+                quaternions[start : start + batch],
+                imperfections,
+                recipe.seed,
+                indices[start : start + batch],
+            )
+            for start in range(0, len(quaternions), batch)
+        ]
+        return np.concatenate([part.cpu().numpy() for part in parts])
+
+    return make

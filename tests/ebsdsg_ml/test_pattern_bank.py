@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace as Banded
 
@@ -18,6 +19,7 @@ from ebsdsg_ml.pattern_source import DatasetError
 from ebsdsg_ml.recipe import DatasetRecipe
 from ebsdsg_ml.sampler import EpochSampler
 
+NOISY = {"geometry": True, "counts": True, "blur": True, "hot_pixels": True, "dynamic": True}
 GROUPS = {"Ni": 225, "TiC": 225, "NiAl": 221, "Si": 221}
 
 
@@ -31,18 +33,19 @@ def paths(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
         for path in [shared / f"reference/emsoft/{name}.h5"]
     ]
     made = {}
-    for generation in ("stored", "fresh"):
+    for imperfections, generation in product(({}, NOISY), ("stored", "fresh")):
         recipe = DatasetRecipe.from_dict(
             {"classes": [221, 225], "patterns_per_class": 24, "size": 40, "n_folds": 2}
-            | {"generation": generation}
+            | {"generation": generation, "imperfections": imperfections}
         )
-        made[generation] = folder / f"{generation}.h5"
-        build_dataset(recipe, sources, made[generation])
+        name = f"{'noisy ' if imperfections else ''}{generation}"
+        made[name] = folder / f"{name}.h5"
+        build_dataset(recipe, sources, made[name])
     return made
 
 
 def test_held_out_patterns_are_those_a_stored_set_would_hold(paths: dict[str, Path]) -> None:
-    stored, bank = (open_patterns(path, 1) for path in paths.values())
+    stored, bank = (open_patterns(path, 1) for path in (paths["stored"], paths["fresh"]))
     assert isinstance(bank, PatternBank) and not isinstance(stored, PatternBank)
     assert (bank.rows == stored.rows).all() and (bank.labels == stored.labels).all()
     everything = np.arange(len(bank))
@@ -53,14 +56,27 @@ def test_held_out_patterns_are_those_a_stored_set_would_hold(paths: dict[str, Pa
     assert (later == bank.read(everything)).all()  # held-out patterns never change
 
 
-def test_every_epoch_is_new_and_follows_from_the_index_alone(paths: dict[str, Path]) -> None:
-    bank = open_patterns(paths["fresh"], training=True)
+def test_imperfections_follow_from_the_pattern_too(paths: dict[str, Path]) -> None:
+    perfect = open_patterns(paths["stored"], 1).read(range(20)).astype(float)
+    stored = open_patterns(paths["noisy stored"], 1).read(range(20)).astype(float)
+    fresh = open_patterns(paths["noisy fresh"], 1).read(range(20)).astype(float)
+    for i in range(20):
+        assert np.corrcoef(stored[i].ravel(), perfect[i].ravel())[0, 1] < 0.95
+        # the same noise, but for electrons that the rounding of the maps moves
+        assert np.corrcoef(stored[i].ravel(), fresh[i].ravel())[0, 1] > 0.97
+
+
+@pytest.mark.parametrize("kind", ["fresh", "noisy fresh"])
+def test_every_epoch_is_new_and_follows_from_the_index_alone(
+    paths: dict[str, Path], kind: str
+) -> None:
+    bank = open_patterns(paths[kind], training=True)
     assert bank.fresh
     n = len(bank)
     first, second = bank.read(range(n)), bank.read(range(n, 2 * n))
     assert not (first == second).all(axis=(1, 2)).any()
     mixed = [2 * n + 5, 3, n + 7, 3, 40]
-    again = open_patterns(paths["fresh"], training=True)
+    again = open_patterns(paths[kind], training=True)
     assert (again.read(mixed)[[1, 3]] == first[3]).all()
     assert (again.read(mixed)[2] == second[7]).all()
     assert (again[40][0].numpy() == first[40]).all()

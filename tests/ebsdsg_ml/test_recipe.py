@@ -32,7 +32,7 @@ def test_one_content_however_it_is_said_and_whatever_else_can_be_said() -> None:
         "label": "relabelled", "classes": (221, 225), "patterns_per_class": 10, "size": 32,
         "detector": {"tilt": 3.0}, "energy_weights": "exact", "background": False,
         "solid_angle": "emsoft", "split": "prototype", "n_folds": 3, "seed": 1,
-        "orientations": "grid", "imperfections": {"blur": 1.0}, "generation": "fresh",
+        "orientations": "grid", "imperfections": {"blur": True}, "generation": "fresh",
     }  # fmt: skip
     selecting = {"exclude", "test", "debye_waller"}
     assert set(changes) | selecting == set(DatasetRecipe.__dataclass_fields__)
@@ -107,6 +107,7 @@ def test_round_trip_and_one_spelling() -> None:
         ({"debye_waller": {"low": [0.005, 0.004]}}, "must be rising"),
         ({"debye_waller": {"a": [0, 0.005], "b": [0.005, 0.01]}}, "the sets a and b overlap"),
         ({"imperfections": "noise"}, "imperfections"),
+        ({"imperfections": {"noise": True}}, "'noise' is unknown; known: .*counts"),
     ],
 )
 def test_bad_recipes_are_refused(values: dict, message: str) -> None:
