@@ -184,8 +184,18 @@ def learning_hash(campaign: CampaignDocument, variants: dict[str, list[str]]) ->
             "campaign": campaign.name,
             "simulations": variants[""] if set(variants) == {""} else variants,
             **{name: campaign.parameters[name] for name in ("datasets", "training", "final_model")},
+            # said only where it is not the usual, so that campaigns of before keep their identity
+            **{name: value for name, value in _beside(campaign).items() if value not in ({}, 1)},
         }
     )
+
+
+def _beside(campaign: CampaignDocument) -> dict[str, Any]:
+    """Learning beside cross-validation and one final model."""
+    return {
+        "final_seeds": campaign.parameters.get("final_seeds", 1),
+        "adaptation": campaign.parameters.get("adaptation", {}),
+    }
 
 
 def _add_learning_workflow(
@@ -205,6 +215,7 @@ def _add_learning_workflow(
         recipes=campaign.parameters["datasets"],
         training=campaign.parameters["training"],
         final_model=campaign.parameters["final_model"],
+        **_beside(campaign),
         spec={
             **StageResources(**resources.get("learning", {})).spec(),
             "_priority": queue.priority_of(0.0),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from ebsdsg_flows.adaptation_plan import AdaptationPlan
 from ebsdsg_flows.resources import STAGES, QueuePlan, Section, StageResources
 from ebsdsg_flows.sources import NAMED
 
@@ -205,11 +206,13 @@ class Campaign(Section):
     resources : stage (``structure``, ``monte_carlo``, ``master_pattern``, ``learning``) to
         :class:`StageResources`.  With ``monte_carlo`` the Monte Carlo is a job of its own wherever
         the engine can compute it apart.
-    datasets : name to recipe, fields of :class:`ebsdsg_ml.recipe.DatasetRecipe`; with ``variant``
-        made of the simulations of that variant; with ``train: false`` made, but not trained on.
+    datasets : name to recipe, fields of :class:`ebsdsg_ml.recipe.DatasetRecipe`; one that tells
+        sets by Debye-Waller factors is made of the simulations of all variants.
     training : fields of :class:`ebsdsg_ml.protocol.TrainingConfig`.
     final_model : name of the data set on which, all folds together, the final model is trained;
         ``None`` trains none.
+    final_seeds : number of final models, which differ in their seed and make an ensemble.
+    adaptation : name to :class:`ebsdsg_flows.adaptation_plan.AdaptationPlan`.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
@@ -222,20 +225,15 @@ class Campaign(Section):
     datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     final_model: str | None = None
+    final_seeds: int = Field(default=1, ge=1)
+    adaptation: dict[str, AdaptationPlan] = Field(default_factory=dict)
 
     @field_validator("datasets")
     @classmethod
     def _known_recipes(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         from ebsdsg_ml.recipe import DatasetRecipe
 
-        known = {}
-        for name, given in value.items():
-            ours = {key: given[key] for key in ("variant", "train") if key in given}
-            if not isinstance(ours.get("train", True), bool):
-                raise ValueError(f"{name}: train must be true or false")
-            recipe = {key: entry for key, entry in given.items() if key not in ours}
-            known[name] = DatasetRecipe.from_dict(recipe).to_dict() | ours
-        return known
+        return {name: DatasetRecipe.from_dict(recipe).to_dict() for name, recipe in value.items()}
 
     @field_validator("resources")
     @classmethod
@@ -260,14 +258,9 @@ class Campaign(Section):
         return TrainingConfig.from_dict(value).to_dict()
 
     @model_validator(mode="after")
-    def _variants_exist(self) -> Campaign:
-        for name, recipe in self.datasets.items():
-            variant = recipe.get("variant", "")
-            if variant and variant not in self.variants:
-                raise ValueError(
-                    f"datasets.{name}: no variant {variant!r} "
-                    f"({', '.join(self.variants) or 'there are none'})"
-                )
+    def _adaptation_fits(self) -> Campaign:
+        for name, plan in self.adaptation.items():
+            plan.check(name, self.datasets, self.final_model)
         return self
 
     @model_validator(mode="after")
@@ -277,8 +270,6 @@ class Campaign(Section):
                 f"final_model {self.final_model!r} is not one of the data sets "
                 f"({', '.join(self.datasets) or 'none'})"
             )
-        if self.final_model is not None and not self.datasets[self.final_model].get("train", True):
-            raise ValueError(f"final_model {self.final_model!r} has train: false")
         return self
 
 
@@ -314,7 +305,13 @@ def load_campaign(path: str | Path) -> Campaign:
     if source not in NAMED and not Path(source).is_absolute():
         query = campaign.structures.model_copy(update={"source": str(path.parent / source)})
         campaign = campaign.model_copy(update={"structures": query})
-    return campaign
+    plans = {
+        name: plan
+        if plan.target in campaign.datasets
+        else plan.model_copy(update={"target": str(path.parent.absolute() / plan.target)})
+        for name, plan in campaign.adaptation.items()
+    }
+    return campaign.model_copy(update={"adaptation": plans})
 
 
 def _checked_groups(value: tuple[int, ...]) -> tuple[int, ...]:

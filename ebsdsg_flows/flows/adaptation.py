@@ -28,7 +28,14 @@ class AdaptationFlowMaker(Maker):
     def make(
         self, datasets: Mapping[str, Any], start: Any = None, campaign: str | None = None
     ) -> Flow:
-        """Join the runs.
+        """Join the runs; see :meth:`jobs`."""
+        jobs = self.jobs(datasets, start, campaign)
+        return Flow(jobs, output=jobs[-1].output, name=f"adaptation {self.name}")
+
+    def jobs(
+        self, datasets: Mapping[str, Any], start: Any = None, campaign: str | None = None
+    ) -> list[Any]:
+        """The runs, and after them their ensemble.
 
         Parameters
         ----------
@@ -53,4 +60,4 @@ class AdaptationFlowMaker(Maker):
         ensemble = EnsembleMaker(name=f"ensemble {self.name}", title=self.name).make(
             [run.output for run in runs], target, campaign
         )
-        return Flow([*runs, ensemble], output=ensemble.output, name=f"adaptation {self.name}")
+        return [*runs, ensemble]

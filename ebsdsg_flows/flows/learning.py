@@ -7,22 +7,24 @@ from typing import Any
 
 from jobflow import Flow, Maker
 
+from ebsdsg_flows.flows.adaptation import AdaptationFlowMaker
+from ebsdsg_flows.jobs.adaptation import EnsembleMaker
 from ebsdsg_flows.jobs.learning import DatasetMaker, EvaluationMaker, TrainingMaker
 from ebsdsg_flows.jobs.reports import ReportMaker
 
 
 @dataclass
 class LearningFlowMaker(Maker):
-    """Cross-validation on every data set, then the final model, then the report.
+    """Cross-validation on every data set, final models, adaptations, and then the report.
 
     Parameters
     ----------
     name : of the flow.
-    recipes : data-set name to recipe, fields of :class:`ebsdsg_ml.recipe.DatasetRecipe`; beside
-        them ``variant`` names the simulations it is made of, and ``train: false`` leaves it at the
-        data set.
+    recipes : data-set name to recipe, fields of :class:`ebsdsg_ml.recipe.DatasetRecipe`.
     training : fields of :class:`ebsdsg_ml.protocol.TrainingConfig`.
     final_model : data set on which, all folds together, the final model is trained.
+    final_seeds : number of final models; several become an ensemble.
+    adaptation : name to plan, fields of :class:`ebsdsg_flows.adaptation_plan.AdaptationPlan`.
     spec : entries of the spec of every firework, such as ``_category``.
     """
 
@@ -30,6 +32,8 @@ class LearningFlowMaker(Maker):
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     final_model: str | None = None
+    final_seeds: int = 1
+    adaptation: dict[str, dict[str, Any]] = field(default_factory=dict)
     spec: dict[str, Any] = field(default_factory=dict)
 
     def make(self, simulations: dict[str, list[str]], campaign: str) -> Flow:
@@ -38,23 +42,22 @@ class LearningFlowMaker(Maker):
         Parameters
         ----------
         simulations : variant (empty for none) to the keys of the completed simulations to learn
-            from.  A data set of a variant without any is left out.
+            from.  A recipe that tells sets by Debye-Waller factors gets those of all variants.
         campaign : name of the campaign that the results belong to.
         """
         from ebsdsg_ml.recipe import DatasetRecipe
 
         jobs: list[Any] = []
         evaluations: dict[str, Any] = {}
-        for name, given in self.recipes.items():
-            keys = simulations.get(given.get("variant", ""), [])
-            if not keys:
-                continue
-            recipe = {key: given[key] for key in given if key not in ("variant", "train")}
+        datasets: dict[str, Any] = {}
+        start: Any = None
+        usual = simulations[""]
+        every = sorted({key for keys in simulations.values() for key in keys})
+        for name, recipe in self.recipes.items():
+            keys = every if recipe.get("debye_waller") else usual
             dataset = DatasetMaker(name=f"data set {name}", recipe=recipe).make(keys, campaign)
             jobs.append(dataset)
-            if not given.get("train", True):
-                evaluations[f"data set {name}"] = dataset.output
-                continue
+            datasets[name] = dataset.output
             folds = []
             for fold in range(DatasetRecipe.from_dict(recipe).n_folds):
                 maker = TrainingMaker(name=f"train {name} fold {fold}", training=self.training)
@@ -65,11 +68,31 @@ class LearningFlowMaker(Maker):
             jobs += [*folds, evaluation]
             evaluations[name] = evaluation.output
             if name == self.final_model:
-                maker = TrainingMaker(name=f"train {name} final", training=self.training)
-                final = maker.make(dataset.output, None, campaign)
-                jobs.append(final)
-                evaluations["final model"] = final.output
+                finals = self._final_models(name, dataset.output, campaign)
+                jobs += finals
+                start = finals[0].output
+                evaluations["final model"] = finals[-1].output
+        for name, plan in self.adaptation.items():
+            adaptation = AdaptationFlowMaker(name=name, plan=plan).jobs(datasets, start, campaign)
+            jobs += adaptation
+            evaluations[f"adaptation {name}"] = adaptation[-1].output
         report = ReportMaker().make(campaign, evaluations)
         for part in (*jobs, report):
             part.config.manager_config = dict(self.spec)
         return Flow([*jobs, report], output=report.output, name=f"{self.name} {campaign}")
+
+    def _final_models(self, name: str, dataset: Any, campaign: str) -> list[Any]:
+        """One training on all folds for each seed; with several also their ensemble."""
+        from ebsdsg_ml.protocol import TrainingConfig
+
+        first = TrainingConfig.from_dict(self.training).seed
+        finals: list[Any] = []
+        for seed in range(first, first + self.final_seeds):
+            title = f"train {name} final" + (f" seed {seed}" if self.final_seeds > 1 else "")
+            maker = TrainingMaker(name=title, training={**self.training, "seed": seed})
+            finals.append(maker.make(dataset, None, campaign))
+        if self.final_seeds > 1:
+            ensemble = EnsembleMaker(name=f"ensemble {name}", title="final")
+            runs = [final.output for final in finals]
+            finals.append(ensemble.make(runs, dataset, campaign))
+        return finals

@@ -12,8 +12,10 @@ from striped_patterns import SIZE, striped_dataset
 
 from ebsdsg_flows.adaptation import adapt_classifier, make_ensemble
 from ebsdsg_flows.adaptation_plan import AdaptationPlan
+from ebsdsg_flows.campaign import CampaignError, load_campaign
 from ebsdsg_flows.datasets import MissingPattern
 from ebsdsg_flows.flows.adaptation import AdaptationFlowMaker
+from ebsdsg_flows.flows.learning import LearningFlowMaker
 from ebsdsg_flows.learning import train_classifier
 from ebsdsg_flows.run import run_until_idle
 from ebsdsg_flows.workflows import add_workflows, to_workflow
@@ -132,3 +134,50 @@ def test_plans_are_checked_when_the_campaign_is_read() -> None:
         plan.check("m c c", ["a"], None)
     with pytest.raises(ValidationError, match="unknown adaptation setting lr"):
         AdaptationPlan(sources=("a",), target="b", settings={"lr": 1})
+
+
+CAMPAIGN = """
+name: adapted
+structures: {source: demo}
+datasets:
+  relabelled: {label: relabelled, size: 32, n_folds: 2}
+training: {seed: 3}
+final_model: relabelled
+final_seeds: 2
+adaptation:
+  mcd: {sources: [relabelled], target: pool.npy, seeds: 2, start: true, settings: {method: mcd}}
+"""
+
+
+def test_a_campaign_names_what_is_adapted_to_what(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(CAMPAIGN)
+    campaign = load_campaign(path)
+    assert campaign.adaptation["mcd"].target == str(tmp_path / "pool.npy")
+    flow = LearningFlowMaker(
+        recipes=campaign.datasets,
+        training=campaign.training,
+        final_model=campaign.final_model,
+        final_seeds=campaign.final_seeds,
+        adaptation=campaign.model_dump(mode="json")["adaptation"],
+    ).make({"": ["simulation"]}, "adapted")
+    fireworks = {firework.name: firework for firework in to_workflow(flow, {}).fws}
+    assert set(fireworks) == {
+        "data set relabelled",
+        "train relabelled fold 0",
+        "train relabelled fold 1",
+        "evaluate relabelled",
+        "train relabelled final seed 3",
+        "train relabelled final seed 4",
+        "ensemble relabelled",
+        "adapt mcd seed 0",
+        "adapt mcd seed 1",
+        "ensemble mcd",
+        "report",
+    }
+    path.write_text(CAMPAIGN.replace("sources: [relabelled]", "sources: [other]"))
+    with pytest.raises(CampaignError, match=r"adaptation\.mcd: source 'other' is not one of"):
+        load_campaign(path)
+    path.write_text(CAMPAIGN.replace("method: mcd", "method: dann"))
+    with pytest.raises(CampaignError, match="method = 'dann': must be one of"):
+        load_campaign(path)
