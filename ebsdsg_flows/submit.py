@@ -122,7 +122,8 @@ def _record(campaign: Campaign, todo: Plan, stores: Stores) -> str:
     config = content_hash(content)
     old = stores.get(CampaignDocument, campaign.name)
     if old is None or old.config_hash != config:
-        kept = ("datasets", "training", "final_model", "simulation", "resources", "queue")
+        learning = ("datasets", "training", "final_model", "final_seeds", "adaptation")
+        kept = (*learning, "simulation", "resources", "queue")
         document = CampaignDocument(
             key=campaign.name,
             name=campaign.name,
