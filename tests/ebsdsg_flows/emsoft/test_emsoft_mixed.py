@@ -101,10 +101,10 @@ def test_an_engine_is_built_once_and_overrides_name_structures_that_exist(
     monkeypatch.setattr(BuiltinEngine, "__init__", lambda self: (built.append(self), real(self))[1])
     todo = plan(campaign, stores)
     assert len(todo.members) == 24 and len(built) == 1
-    for member, item in todo.members.items():
-        emsoft = item.space_group == 225
-        assert todo.engines[member].name == ("emsoft" if emsoft else "builtin")
-    assert 0 < sum(e.name == "emsoft" for e in todo.engines.values()) < 24
+    for member in todo.members.values():
+        emsoft = member.item.space_group == 225
+        assert member.engine.name == ("emsoft" if emsoft else "builtin")
+    assert 0 < sum(m.engine.name == "emsoft" for m in todo.members.values()) < 24
 
     wrong = load_campaign(written(tmp_path, "wrong", "[{materials: [mp-24], engine: emsoft}]"))
     with pytest.raises(SourceError, match="overrides names mp-24, not a structure"):
