@@ -7,11 +7,12 @@ time, so that a submission can be interrupted anywhere: the next one adds the re
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ebsdsg_flows.bulk import PRIORITY, Copier, WorkflowTemplate, mark, marked_structure
 from ebsdsg_flows.planning import Plan, PlannedMember, plan
+from ebsdsg_flows.sources import SourceItem
 from stores.documents import CampaignDocument, MemberDocument
 from stores.identity import content_hash
 from stores.states import FINISHED, now
@@ -40,55 +41,69 @@ def submit(campaign: Campaign, stores: Stores) -> Plan:
     What was added.
     """
     from ebsdsg_flows.advance import follow
+    from ebsdsg_flows.bulk import insert
     from ebsdsg_flows.control import regulate
-    from ebsdsg_flows.holding import count_open, hold
-    from ebsdsg_flows.workflows import add_workflows
+    from ebsdsg_flows.holding import count_open
+    from ebsdsg_flows.workflows import prepare
 
     todo = plan(campaign, stores, estimate=False)
     control = _record(campaign, todo, stores)
     launchpad = stores.launchpad(strm_lvl="ERROR")
+    prepare(launchpad)
     cap = campaign.queue.max_open
     room = len(todo.new) if cap is None else max(0, cap - count_open(launchpad, campaign.name))
     if control != "active":
         room = 0
-    added = 0
-    for workflows in _batches(campaign, todo):
-        add_workflows(launchpad, workflows)
-        free = max(0, room - added)
-        added += len(workflows)
-        if free < len(workflows):
-            hold(launchpad, [wf.root_fw_ids[0] for wf in workflows[free:]])
+    workflows = Workflows(campaign)
+    for first in range(0, len(todo.new), BATCH):
+        batch = todo.new[first : first + BATCH]
+        insert(
+            launchpad,
+            [
+                workflows.copier(key, todo.members[key], held=number >= room)
+                for number, key in enumerate(batch, first)
+            ],
+        )
     note = ""
     if control != "active":
         regulate(stores, campaign.name)
         note = f"the campaign is {control}: `ebsdsg resume {campaign.name}` lets it go"
-    elif cap is not None and len(todo.new) > room:
+    elif len(todo.new) > room:
         note = f"{len(todo.new) - room} are held back: at most {cap} are in the queue at once"
     learning = follow(stores, campaign.name)
     return replace(todo, learning=learning, note=note)
 
 
-def _batches(campaign: Campaign, todo: Plan) -> Iterator[list[Workflow]]:
-    """Workflows of the new members, some hundreds at a time."""
-    from ebsdsg_flows.flows.simulation import SimulationFlowMaker
-    from ebsdsg_flows.jobs import MasterPatternMaker, MonteCarloMaker, RelabelMaker
-    from ebsdsg_flows.workflows import to_workflow
+class Workflows:
+    """Makes the workflows of a campaign's members.
 
-    parameters = campaign.simulation.simulation_parameters
-    relabel_maker = RelabelMaker(
-        symprec=campaign.structures.symprec, origin=campaign.structures.origin
-    )
-    specs = {stage: resources.spec() for stage, resources in campaign.resources.items()}
+    Parameters
+    ----------
+    campaign : as its file says it.
+    """
 
-    def workflow(key: str, member: PlannedMember) -> Workflow:
+    def __init__(self, campaign: Campaign) -> None:
+        self.campaign = campaign
+        self._templates: dict[str, WorkflowTemplate] = {}
+
+    def workflow(self, key: str, member: PlannedMember) -> Workflow:
+        """Workflow of one member."""
+        from ebsdsg_flows.flows.simulation import SimulationFlowMaker
+        from ebsdsg_flows.jobs import MasterPatternMaker, MonteCarloMaker, RelabelMaker
+        from ebsdsg_flows.workflows import to_workflow
+
+        campaign, item = self.campaign, member.item
         options: dict[str, Any] = {
             "engine": member.engine,
-            "parameters": parameters,
+            "parameters": campaign.simulation.simulation_parameters,
             "debye_waller": member.debye_waller,
         }
         apart = "monte_carlo" in campaign.resources and member.engine.keeps_monte_carlo
+        specs = {stage: resources.spec() for stage, resources in campaign.resources.items()}
         maker = SimulationFlowMaker(
-            relabel_maker=relabel_maker,
+            relabel_maker=RelabelMaker(
+                symprec=campaign.structures.symprec, origin=campaign.structures.origin
+            ),
             monte_carlo_maker=MonteCarloMaker(**options) if apart else None,
             master_pattern_maker=MasterPatternMaker(**options),
             specs={
@@ -96,7 +111,6 @@ def _batches(campaign: Campaign, todo: Plan) -> Iterator[list[Workflow]]:
                 for stage in ("structure", "monte_carlo", "master_pattern")
             },
         )
-        item = member.item
         flow = maker.make(
             item.structure,
             item.material_id,
@@ -104,16 +118,60 @@ def _batches(campaign: Campaign, todo: Plan) -> Iterator[list[Workflow]]:
             item.licence,
             MemberDocument.key_of(campaign.name, key),
         )
-        metadata = {
-            "campaign": campaign.name,
-            "member": key,
+        return to_workflow(flow, self._metadata(key, member))
+
+    def copier(self, key: str, member: PlannedMember, *, held: bool) -> tuple[int, Copier]:
+        """The same as :meth:`workflow`, as a copy of a template; see :mod:`ebsdsg_flows.bulk`.
+
+        Parameters
+        ----------
+        key, member : hash and member.
+        held : whether it waits until there is room.
+        """
+        from ebsdsg_flows.atoms import atoms_of
+        from ebsdsg_flows.structures import input_hash
+
+        template = self._template(member)
+        item = member.item
+        texts = {
+            **item.source,
             "material_id": item.material_id,
+            "licence": item.licence,
+            "member": key,
+            "given_as": input_hash(atoms_of(item.values, item.material_id), **self._options),
+        }
+        metadata, state = self._metadata(key, member), "PAUSED" if held else "READY"
+        return len(template), lambda number: template.copy(
+            texts, item.values, metadata, number, state
+        )
+
+    def _metadata(self, key: str, member: PlannedMember) -> dict[str, Any]:
+        return {
+            "campaign": self.campaign.name,
+            "member": key,
+            "material_id": member.material_id,
             "priority": member.priority,
         }
-        return to_workflow(flow, metadata)
 
-    for first in range(0, len(todo.new), BATCH):
-        yield [workflow(key, todo.members[key]) for key in todo.new[first : first + BATCH]]
+    @property
+    def _options(self) -> dict[str, Any]:
+        structures = self.campaign.structures
+        return {"symprec": structures.symprec, "origin": structures.origin}
+
+    def _template(self, member: PlannedMember) -> WorkflowTemplate:
+        from ebsdsg_flows.atoms import atoms_of
+        from ebsdsg_flows.structures import input_hash
+
+        kind = repr((member.engine, member.debye_waller))
+        if kind not in self._templates:
+            structure = marked_structure()
+            source = {name: mark(name) for name in ("kind", "identifier", "reference")}
+            item = SourceItem(mark("material_id"), structure.as_dict(), source, mark("licence"))
+            marked = replace(member, item=item, priority=PRIORITY)
+            workflow = self.workflow(mark("member"), marked)
+            hashed = input_hash(atoms_of(structure, "template"), **self._options)
+            self._templates[kind] = WorkflowTemplate(workflow, hashed)
+        return self._templates[kind]
 
 
 def _record(campaign: Campaign, todo: Plan, stores: Stores) -> str:
