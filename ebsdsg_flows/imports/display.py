@@ -49,7 +49,8 @@ class ImportDisplay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        if self._tasks:
+            self._progress.stop()
 
     def show(self, bar: str, done: int, total: int | None = None, now: str = "") -> None:
         """Set a bar, which appears when it is first set."""
