@@ -48,6 +48,7 @@ test: check docs
 
 validation: $(VENV)/.test
 	$(BIN)/python benchmarks/validation.py
+	$(BIN)/python benchmarks/pattern_validation.py
 
 clean:
 	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -19,7 +19,7 @@ from ebsdsg_sim.orientation import OrientationError, matrix_to_quaternion, multi
 
 #: Orientations looked at together.
 BATCH = 1 << 16
-#: Difference of |w| below which two equivalents are both on the zone's surface.
+#: Difference of scalar parts below which two equivalents are both on the zone's surface.
 TIE = 1e-9
 
 

@@ -17,8 +17,8 @@ class LensDistortion:
     Parameters
     ----------
     k1, k2 : coefficients; a point at radius r, in units of half the image's width, shows what
-        belongs to r (1 + k1 r^2 + k2 r^4).  Positive k1 is pincushion, negative barrel; one per
-        cent is much for a camera lens.
+        belongs to r (1 + k1 r^2 + k2 r^4).  Positive k1 is barrel, negative pincushion distortion;
+        one per cent is much for a camera lens.
 
     Notes
     -----

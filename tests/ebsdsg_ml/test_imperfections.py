@@ -123,7 +123,7 @@ def test_blur_spreads_a_point_into_the_gaussian_asked_for():
     assert torch.allclose(Blur(0.03)(torch.ones(1, 20, 30), Chance(0, [0])), torch.ones(1, 20, 30))
 
 
-def test_pincushion_moves_features_towards_the_middle_and_keeps_it():
+def test_barrel_distortion_moves_features_towards_the_middle():
     x = torch.arange(201.0)
     ring = (-((torch.hypot(x[:, None] - 100, x - 100) - 60) ** 2) / 8).exp()[None]
 
@@ -131,7 +131,7 @@ def test_pincushion_moves_features_towards_the_middle_and_keeps_it():
         row = LensDistortion(k1)(ring, Chance(0, [0]))[0, 100, 100:]
         return float(row.argmax())
 
-    assert radius(0.0) == 60
+    assert radius(0.1) < radius(0.0) == 60 < radius(-0.1)
     # r (1 + k1 r^2) = 60 in units of 100.5 pixels.
     for k1 in (0.1, -0.1):
         r = radius(k1) / 100.5
