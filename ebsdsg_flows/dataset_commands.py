@@ -77,6 +77,8 @@ def completed_simulations(stores: Stores, campaigns: list[str], query: str | Non
             if document is None:
                 raise DatasetCommandError(f"no campaign {name} in the database")
             keys |= set(document.simulations)
+            mine = {"campaign": name, "current": True, "simulation": {"$ne": None}}
+            keys |= {m["simulation"] for m in stores.members.find(mine, {"simulation": 1})}
         criteria = {"key": {"$in": sorted(keys)}}
     found = stores.simulations.find(
         {"$and": [criteria, {"state": str(State.COMPLETED)}]}, {"key": 1}
