@@ -164,6 +164,7 @@ def _start_worker(settings: Settings, number: int) -> subprocess.Popen[bytes]:
         "OMP_NUM_THREADS": str(settings.threads),
         "PYTHONUNBUFFERED": "1",
     }
+    # the workers read the rest of the database's settings where this process read them
     if settings.mongo_uri is not None:
         environment["EBSDSG_MONGO_URI"] = settings.mongo_uri
     log: IO[bytes]

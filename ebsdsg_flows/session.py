@@ -27,9 +27,10 @@ def open_stores() -> Stores:
     from stores.connect import connect
 
     settings = get_settings()
-    if settings.mongo_uri is None and in_a_queue():
+    uri = settings.database_uri
+    if uri is None and in_a_queue():
         _await_embedded(settings.root)
-    return connect(settings.mongo_uri, root=settings.root, database=settings.database)
+    return connect(uri, root=settings.root, database=settings.database)
 
 
 def _await_embedded(root: Path) -> None:

@@ -64,6 +64,17 @@ class Settings(BaseSettings):
         description="MongoDB URI; without one the embedded database of the data root is used.",
         repr=False,
     )
+    mongo_user: str | None = Field(
+        None, description="User of the MongoDB server, if it is not in the URI."
+    )
+    mongo_password: SecretStr | None = Field(None, description="Password of that user.")
+    mongo_ca_file: Path | None = Field(
+        None, description="PEM file of the authority that signed the server's certificate (TLS)."
+    )
+    mongo_certificate: Path | None = Field(
+        None, description="PEM file with this client's certificate and key (TLS)."
+    )
+    mongo_certificate_password: SecretStr | None = Field(None, description="Password of that key.")
     database: str = Field("ebsdsg", description="Name of the database on the server.")
     mp_api_key: SecretStr | None = Field(
         None,
@@ -123,9 +134,39 @@ class Settings(BaseSettings):
         description="FINDSYM's program, for campaigns with `structures.origin: findsym`; default: "
         "`findsym` on PATH.",
     )
+    disk_reserve: float = Field(
+        5.0, ge=0, description="GiB that should be free below the data root; see `ebsdsg doctor`."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "WARNING", description="Level of FireWorks' messages in the logs of the workers."
     )
+
+    @property
+    def database_uri(self) -> str | None:
+        """URI with user, password and TLS options; ``None`` means the embedded database.
+
+        It is a secret: never log or store it.
+
+        Raises
+        ------
+        SettingsError
+            If the parts do not go together or a file is missing.
+        """
+        from stores.mongo_uri import MongoURIError, compose
+
+        if self.mongo_uri is None:
+            return None
+        try:
+            return compose(
+                self.mongo_uri,
+                user=self.mongo_user,
+                password=_revealed(self.mongo_password),
+                ca_file=self.mongo_ca_file,
+                certificate=self.mongo_certificate,
+                certificate_password=_revealed(self.mongo_certificate_password),
+            )
+        except MongoURIError as error:
+            raise SettingsError(str(error)) from None
 
     @property
     def memory_bytes(self) -> int:
@@ -162,6 +203,10 @@ class Settings(BaseSettings):
             env_settings,
             YamlConfigSettingsSource(settings_cls, yaml_file=_config_file()),
         )
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -1,4 +1,4 @@
-"""Commands for work on a cluster: ``rlaunch`` in the queue's jobs, ``janitor`` beside them."""
+"""Commands for work on a cluster: ``rlaunch`` in the queue's jobs, ``janitor``, ``doctor``."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ Limit = Annotated[int | None, typer.Option("--nlaunches", help="Leave after so m
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
     app.command()(janitor)
+    app.command()(doctor)
     app.add_typer(launching, name="rlaunch")
 
 
@@ -99,4 +100,24 @@ def janitor(
     if not service:
         print(worker.once())
         return
-    serve(worker, interval, lambda report: print(report, flush=True))
+    serve(worker, interval, lambda report: print(report, flush=True) if report else None)
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds after which a check is given up.")
+    ] = 30.0,
+) -> None:
+    """Check database, disk, queue, EMsoft, GPU, key and versions; say how to mend what is wrong."""
+    import json
+
+    from ebsdsg_flows.doctor.checks import diagnose
+
+    findings = diagnose(timeout)
+    if as_json:
+        print(json.dumps([finding.to_dict() for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            print(finding)
+    raise typer.Exit(int(any(finding.verdict == "fault" for finding in findings)))

@@ -65,6 +65,10 @@ class Report:
     suspects: int = 0
     queue: str = ""
 
+    def __bool__(self) -> bool:
+        """Whether there was anything to do or to say."""
+        return bool(self.runs or self.ready or self.failed or self.reservations or self.queue)
+
     def __str__(self) -> str:
         text = (
             f"{len(self.runs)} runs ended, {self.ready} jobs ready again, {self.failed} failed, "
@@ -249,29 +253,37 @@ class Janitor:
     def _settle_launch(self, launch: Mapping[str, Any], report: Report) -> None:
         """End a launch whose process or job is gone."""
         if launch["state"] == "RESERVED":
-            reason = self._lost_reservation(launch)
-            if reason:
-                log.info("firework %s: %s", launch["fw_id"], reason)
-                self.launchpad.cancel_reservation(launch["launch_id"])
+            job = self._job_of_reservation(launch)
+            if job is not None and job.over:
                 report.reservations += 1
+                self._end_reservation(launch, job)
             return
         worker = worker_of(launch)
         reason = "" if worker is None else self._death(worker, launch)
         if reason:
             report.failed += self._fizzle(launch, reason)
 
-    def _lost_reservation(self, launch: Mapping[str, Any]) -> str:
-        """Why the queue's job of a reservation will never run; empty if it may."""
+    def _job_of_reservation(self, launch: Mapping[str, Any]) -> slurm.Job | None:
+        """The queue's job for which a firework is reserved; ``None`` if that is not known."""
         number = _reservation(launch)
-        if number is None:
-            return ""  # qlaunch is just submitting it, or FireWorks' own expiry sees to it
-        job = self._jobs.get(number)
-        if job is None:
-            return ""
-        ours = job.folder is not None and job.folder == Path(launch["launch_dir"])
-        return (
-            f"job {number} of its reservation is {job.state.lower()}" if ours and job.over else ""
+        job = None if number is None else self._jobs.get(number)
+        if job is None or job.folder is None or job.folder != Path(launch["launch_dir"]):
+            return None  # qlaunch is just submitting it, or it is another cluster's
+        return job
+
+    def _end_reservation(self, launch: Mapping[str, Any], job: slurm.Job) -> None:
+        """Make a firework ready again whose job will never run it.
+
+        One whose job failed by itself is not: the next job would fail in the same way.
+        """
+        if job.state != "FAILED":
+            self.launchpad.cancel_reservation(launch["launch_id"])
+            return
+        reason = (
+            f"job {job.number} failed before it began the firework; see its output in "
+            f"{launch['launch_dir']}, then: lpad rerun_fws -i {launch['fw_id']}"
         )
+        self._complete(launch, reason, {"simulation": None})
 
     def _death(self, worker: Worker, launch: Mapping[str, Any]) -> str:
         """Why the process of a launch is gone; empty if it may live."""
@@ -291,9 +303,7 @@ class Janitor:
 
     def _fizzle(self, launch: Mapping[str, Any], reason: str) -> int:
         """End a launch; 1 if its simulation has ended badly and its firework stays so."""
-        from fireworks import FWAction
-
-        fw_id, launch_id = launch["fw_id"], launch["launch_id"]
+        fw_id = launch["fw_id"]
         key = self._simulation_of(fw_id)
         worker = worker_of(launch)
         stays = self._state_of(key) in ENDED_BADLY
@@ -301,18 +311,19 @@ class Janitor:
             stays = False  # a person stopped `ebsdsg run`; called again, it goes on from here
         # a worker killed inside an update of its workflow leaves the lock behind
         self.launchpad.workflows.update_many({"nodes": fw_id}, {"$unset": {"locked": True}})
-        # no Python exception, but told in the same place, where a rerun looks for it
-        details = {"simulation": key if stays else None, "lost": reason}
-        stored = {
-            "_message": reason,
-            "_exception": {"_stacktrace": f"ended by the janitor: {reason}", "_details": details},
-        }
-        self.launchpad.complete_launch(
-            launch_id, FWAction(stored_data=stored, exit=True), "FIZZLED"
-        )
+        self._complete(launch, reason, {"simulation": key if stays else None, "lost": reason})
         if stays:
             self._tell_campaign(fw_id)
         return int(stays)
+
+    def _complete(self, launch: Mapping[str, Any], reason: str, details: dict[str, Any]) -> None:
+        """End a launch as failed; the reason stands where FireWorks keeps exceptions."""
+        from fireworks import FWAction
+
+        trace = f"ended by the janitor: {reason}"
+        stored = {"_message": reason, "_exception": {"_stacktrace": trace, "_details": details}}
+        action = FWAction(stored_data=stored, exit=True)
+        self.launchpad.complete_launch(launch["launch_id"], action, "FIZZLED")
 
     def _simulation_of(self, fw_id: int) -> str | None:
         """Key of the simulation that was last computed in a firework."""

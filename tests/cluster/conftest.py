@@ -1,0 +1,150 @@
+"""A private Slurm and a folder with the files of the repository's top, for tests of the cluster."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from slurm import PATH, Slurm, SlurmMissing
+
+from stores.collections import Stores
+from stores.connect import connect
+from stores.embedded import ensure_running, stop
+
+REPOSITORY = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+FILES = ("launchpad.yaml", "my_fworker.yaml", "my_qadapter.yaml", "FW_config.yaml")
+
+
+def wait_for(what: str, condition: Callable[[], object], seconds: float) -> object:
+    """Wait until something is true; its value."""
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until, f"waited {seconds:g} s for: {what}"
+        time.sleep(0.2)
+    return found
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """A running Slurm; nothing of it is left afterwards."""
+    cluster = Slurm(tmp_path_factory.mktemp("slurm"), cpus=4)
+    try:
+        cluster.start()
+    except SlurmMissing as error:
+        pytest.fail(str(error))
+    except BaseException:
+        cluster.stop()
+        raise
+    yield cluster
+    cluster.stop()
+
+
+@dataclass
+class Checkout:
+    """A folder like a checkout of the repository, with a data root and its embedded database."""
+
+    folder: Path
+    environment: dict[str, str]
+    stores: Stores
+
+    @property
+    def root(self) -> Path:
+        """Data root."""
+        return self.folder / ".ebsdsg"
+
+    def run(self, *command: str, timeout: float = 300, cwd: Path | None = None) -> str:
+        """Output of a command that must succeed."""
+        done = subprocess.run(
+            self.program(command),
+            cwd=cwd or self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def start(self, log: str, *command: str) -> subprocess.Popen[bytes]:
+        """A command that goes on in the background; its output is in a file of the folder."""
+        with (self.folder / log).open("ab") as output:
+            return subprocess.Popen(
+                self.program(command),
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def program(self, command: tuple[str, ...]) -> list[str]:
+        """The command with the program of this very installation, if it is one of ours."""
+        own = BIN / command[0]
+        return [str(own) if own.is_file() else command[0], *command[1:]]
+
+    def file(self, name: str, **changes: object) -> str:
+        """A changed copy of one of the configuration files; its name."""
+        import yaml
+
+        source, _, suffix = name.partition("+")
+        values = yaml.safe_load((self.folder / source).read_text(encoding="utf-8"))
+        path = self.folder / f"{suffix}.yaml"
+        path.write_text(yaml.safe_dump({**values, **changes}), encoding="utf-8")
+        return path.name
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, slurm: Slurm) -> Iterator[Checkout]:
+    """The files of the repository's top in a folder of their own, on the private Slurm."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    for name in FILES:
+        shutil.copy(REPOSITORY / name, folder)
+    root = folder / ".ebsdsg"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("EBSDSG_")}
+    environment |= {
+        "SLURM_CONF": slurm.environment["SLURM_CONF"],
+        "PATH": os.pathsep.join([str(BIN), PATH]),
+        "VIRTUAL_ENV": str(BIN.parent),  # as an activated environment says it
+        "OMP_NUM_THREADS": "1",
+        "EBSDSG_CONFIG_FILE": str(tmp_path / "none.yaml"),
+        "EBSDSG_HEARTBEAT": "1",
+        "EBSDSG_MEMORY": "0.5",
+        "EBSDSG_LOG_LEVEL": "INFO",
+    }
+    ensure_running(root)
+    with connect(root=root) as stores:
+        yield Checkout(folder, environment, stores)
+    for number in slurm.call("squeue", "--noheader", "--format=%i").split():
+        slurm.call("scancel", number)
+    stop(root)
+
+
+@pytest.fixture(scope="session")
+def small_structures(shared: Path) -> Callable[[Path, int], list[str]]:
+    """Writer of a source file with the first so many cubic elements and compounds of few atoms."""
+
+    def write(path: Path, number: int) -> list[str]:
+        chosen: dict[str, str] = {}
+        with gzip.open(shared / "data" / "structures" / "mp_cubic.jsonl.gz", "rt") as rows:
+            for row in rows:
+                entry = json.loads(row)
+                if entry["nsites"] <= 2 and 15 < entry["volume_primitive"] < 40:
+                    chosen.setdefault(entry["formula_pretty"], row)
+                if len(chosen) == number:
+                    break
+        path.write_text("".join(chosen.values()), encoding="utf-8")
+        return [str(json.loads(row)["material_id"]) for row in chosen.values()]
+
+    return write
