@@ -126,7 +126,7 @@ class Variant(Section):
     groups : true space groups that take part; empty is all.
     """
 
-    debye_waller: float | DebyeWallerRange
+    debye_waller: DebyeWallerRange | float
     groups: tuple[int, ...] = ()
 
     @field_validator("groups")

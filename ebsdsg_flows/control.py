@@ -177,6 +177,16 @@ def regulate(stores: Stores, campaign: str) -> ControlSummary:
     return ControlSummary(campaign, control, held=held, released=released)
 
 
+def regulate_all(stores: Stores) -> None:
+    """:func:`regulate` every campaign that is not active, or has a cap and holds something."""
+    for campaign in list(
+        stores.campaigns.find({}, {"key": 1, "control": 1, "parameters.queue": 1})
+    ):
+        queue = campaign["parameters"].get("queue") or {}
+        if campaign.get("control", "active") != "active" or queue.get("max_open") is not None:
+            regulate(stores, campaign["key"])
+
+
 def _cancel_reservations(launchpad: LaunchPad, campaign: str) -> int:
     """Cancel the queue's jobs that wait for a firework of the campaign, and free these."""
     from ebsdsg_flows.reservations import cancel_job, queue_id_of

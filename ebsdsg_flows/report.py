@@ -49,7 +49,7 @@ def query_commands() -> list[tuple[str, str]]:
     """Title and command line of every example query, for a shell in the folder of the data root."""
     program = "ebsdsg" if shutil.which("ebsdsg") else str(Path(sys.executable).with_name("ebsdsg"))
     return [
-        (title, f"{program} query {collection} '{criteria}' -f {fields}")
+        (title, f"{program} query '{criteria}' -c {collection} -f {fields}")
         for title, collection, criteria, fields in QUERIES
     ]
 

@@ -107,7 +107,7 @@ def model_of(run: str | None, model: Path | None) -> Path:
     if len(found) != 1:
         raise ModelNotFound(
             f"{'more than one' if found else 'no'} training run begins with {run!r}; list them: "
-            "`ebsdsg query training_runs '{}' --fields key,labels,fold,accuracy`"
+            "`ebsdsg query '{}' -c training_runs --fields key,labels,fold,accuracy`"
         )
     checkpoint = found[0].get("checkpoint")
     path = get_settings().root / checkpoint["path"] if checkpoint else None

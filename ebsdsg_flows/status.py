@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
-from stores.queries import counts, failures_by_code
+from ebsdsg_flows.overview import overview
+from stores.queries import counts, find
 
 if TYPE_CHECKING:
+    from rich.console import Group
+
     from stores.collections import Stores
 
-FIREWORK_STATES = ("READY", "WAITING", "RUNNING", "COMPLETED", "FIZZLED")
+FIREWORK_STATES = (
+    "READY", "WAITING", "RESERVED", "RUNNING", "COMPLETED", "FIZZLED", "PAUSED", "DEFUSED",
+)  # fmt: skip
+STATES = ("waiting", "running", "completed", "failed", "timed_out", "lost", "unusable")
+SKIPPED_SHOWN = 10
 
 
 class QueryError(ValueError):
@@ -38,48 +46,115 @@ def firework_counts(stores: Stores) -> dict[str, int]:
     return {state: count for state, count in found.items() if count}
 
 
-def print_status(stores: Stores, campaign: str | None) -> None:
-    """Print one line per campaign and the fireworks by state.
+def status_documents(stores: Stores, campaign: str | None) -> list[dict[str, Any]]:
+    """Overview of one campaign or of all.
 
     Raises
     ------
     QueryError
         If there is no campaign of that name.
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    found = list(stores.campaigns.find({"key": campaign} if campaign else {}))
+    found = list(stores.campaigns.find({"key": campaign} if campaign else {}).sort("key", 1))
     if campaign and not found:
         names = ", ".join(sorted(stores.campaigns.distinct("key"))) or "none"
         raise QueryError(f"no campaign {campaign!r} in this database; there are: {names}")
-    table = Table(title=repr(stores), title_justify="left")
-    for column in ("campaign", "structures", "simulations", "failed", "skipped", "trained"):
-        table.add_column(column, justify="left" if column == "campaign" else "right")
-    for entry in found:
-        states = simulation_counts(stores, entry["simulations"])
-        bad = sum(states.get(state, 0) for state in ("failed", "timed_out", "lost"))
-        table.add_row(
-            entry["key"],
-            str(len(entry["structures"])),
-            f"{states.get('completed', 0)} completed, {states.get('running', 0)} running",
-            str(bad),
-            str(len(entry["skipped"])),
-            str(len(entry["training_runs"])),
-        )
+    return [overview(stores, entry) for entry in found]
+
+
+def print_status(
+    stores: Stores, campaign: str | None, *, as_json: bool = False, watch: float | None = None
+) -> None:
+    """Print what stands where.
+
+    Parameters
+    ----------
+    stores : open database.
+    campaign : name; ``None`` is all.
+    as_json : one JSON object per campaign instead of tables.
+    watch : seconds after which it is drawn again, until Ctrl-C; ``None`` draws it once.
+
+    Raises
+    ------
+    QueryError
+        If there is no campaign of that name.
+    """
+    if as_json:
+        for document in status_documents(stores, campaign):
+            print(json.dumps(document, default=str))
+        return
+    from rich.console import Console
+
     console = Console()
-    console.print(table)
-    for entry in found:
-        for skipped in entry["skipped"]:
-            console.print(f"  skipped {skipped['identifier']}: {skipped['reason']}", markup=False)
-    for failure in failures_by_code(stores):
-        console.print(
-            f"  {failure['count']} runs: {failure['name']} ({failure['code']}), the last: "
-            f"{failure['message']}",
-            markup=False,
+    if watch is None:
+        console.print(_drawn(stores, campaign))
+        return
+    from rich.live import Live
+
+    try:
+        with Live(_drawn(stores, campaign), console=console, auto_refresh=False) as live:
+            while True:
+                time.sleep(watch)
+                live.update(_drawn(stores, campaign), refresh=True)
+    except KeyboardInterrupt:
+        return
+
+
+def _drawn(stores: Stores, campaign: str | None) -> Group:
+    """Tables and lines for a terminal."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[Any] = [Text(repr(stores))]
+    for document in status_documents(stores, campaign):
+        parts += _campaign_parts(document)
+    states = firework_counts(stores).items()
+    parts.append(Text("fireworks: " + (", ".join(f"{n} {s}" for s, n in states) or "none")))
+    return Group(*parts)
+
+
+def _campaign_parts(found: dict[str, Any]) -> list[Any]:
+    from rich.table import Table
+    from rich.text import Text
+
+    states = [state for state in STATES if state in found["by_state"]]
+    title = f"{found['campaign']}: {found['completed']} of {found['members']} completed"
+    if found["control"] != "active":
+        title += f" ({found['control']})"
+    table = Table()
+    table.add_column("space group")
+    for state in states:
+        table.add_column(state.replace("_", " "), justify="right")
+    for group, numbers in found["by_group"].items():
+        table.add_row(group, *(str(numbers.get(state, 0)) for state in states))
+    table.add_section()
+    table.add_row("all", *(str(found["by_state"][state]) for state in states))
+    lines = []
+    stages = ", ".join(
+        f"{entry['count']} {entry['state']} at {entry['stage']}" for entry in found["by_stage"]
+    )
+    lines.append(f"  by stage: {stages or 'nothing begun'}")
+    if found["per_hour"]:
+        lines.append(
+            f"  {found['per_hour']:.1f} per hour"
+            + (f", end expected {found['expected_end'][:16]} UTC" if found["expected_end"] else "")
         )
-    found_states = firework_counts(stores).items()
-    console.print("fireworks: " + (", ".join(f"{n} {s}" for s, n in found_states) or "none"))
+    if (oldest := found["oldest_heartbeat"]) is not None:
+        lines.append(
+            f"  oldest heartbeat: {oldest['material_id']} on {oldest['host']}, "
+            f"{oldest['seconds']:.0f} s ago"
+        )
+    for failure in found["failures"]:
+        lines.append(
+            f"  {failure['count']} runs: {failure['name']} ({failure['code']}), for example: "
+            f"{failure['message']}"
+        )
+    for skipped in found["skipped"][:SKIPPED_SHOWN]:
+        lines.append(f"  skipped {skipped['identifier']}: {skipped['reason']}")
+    if len(found["skipped"]) > SKIPPED_SHOWN:
+        lines.append(f"  … {len(found['skipped'])} skipped in all")
+    if found["training_runs"]:
+        lines.append(f"  {found['training_runs']} training runs")
+    return [Text(title), table, *(Text(line) for line in lines)]
 
 
 def parse_query(collection: str, criteria: str, stores: Stores) -> dict[str, Any]:
@@ -126,9 +201,8 @@ def print_query(
     from pymongo.errors import OperationFailure
 
     query = parse_query(collection, criteria, stores)
-    projection: dict[str, Any] = {"_id": 0, **dict.fromkeys(fields, 1)}
     try:
-        found = list(stores.database[collection].find(query, projection).limit(limit))
+        found = find(stores, collection, query, fields=fields, limit=limit)
     except OperationFailure as error:
         raise QueryError(f"the database refuses the query {criteria}: {error}") from None
     for document in found:

@@ -65,8 +65,8 @@ def submit(campaign: Campaign, stores: Stores) -> Plan:
             ],
         )
     note = ""
+    regulate(stores, campaign.name)  # also where a cap was changed
     if control != "active":
-        regulate(stores, campaign.name)
         note = f"the campaign is {control}: `ebsdsg resume {campaign.name}` lets it go"
     elif len(todo.new) > room:
         note = f"{len(todo.new) - room} are held back: at most {cap} are in the queue at once"

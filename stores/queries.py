@@ -227,7 +227,7 @@ def everything_about(stores: Stores, material_id: str) -> dict[str, Any]:
     -------
     ``structure`` (or ``None``) and lists ``simulations``, ``runs``, ``master_patterns``,
     ``datasets`` (key, labels, fold and number of its patterns), ``training_runs`` (key, labels and
-    its accuracy) and ``campaigns`` (names).
+    its accuracy), ``campaigns`` (names) and ``members`` (what it is in each of them).
     """
     own = {"material_id": material_id}
     datasets = [
@@ -247,6 +247,7 @@ def everything_about(stores: Stores, material_id: str) -> dict[str, Any]:
         )
     ]
     campaigns = stores.campaigns.find({"structures": material_id}, {"key": 1})
+    members = stores.members.find(own, _NO_ID)
     return {
         "structure": stores.structures.find_one({"key": material_id}, _NO_ID),
         "simulations": list(stores.simulations.find(own, _NO_ID)),
@@ -255,6 +256,7 @@ def everything_about(stores: Stores, material_id: str) -> dict[str, Any]:
         "datasets": datasets,
         "training_runs": trained,
         "campaigns": sorted(found["key"] for found in campaigns),
+        "members": sorted(members, key=lambda member: str(member["key"])),
     }
 
 
@@ -277,6 +279,41 @@ def training_runs(stores: Stores, *, labels: str | None = None) -> list[dict[str
     fields = ("key", "labels", "fold", "dataset", "accuracy", "finished", "epochs")
     found = stores.training_runs.find(query, {"_id": False, **dict.fromkeys(fields, True)})
     return [{**entry, "epochs": len(entry["epochs"])} for entry in found.sort("accuracy", -1)]
+
+
+def find(
+    stores: Stores,
+    collection: str,
+    criteria: dict[str, Any],
+    *,
+    fields: Iterable[str] = (),
+    limit: int = 20,
+) -> list[dict[str, Any]]:
+    """Documents of one of the project's collections that satisfy free criteria.
+
+    Parameters
+    ----------
+    stores : open stores.
+    collection : name, such as ``simulations``.
+    criteria : MongoDB query; one that starts from an indexed field (:mod:`stores.indexes`) is
+        answered at once.
+    fields : wanted; none wants all.
+    limit : at most so many.
+
+    Raises
+    ------
+    KeyError
+        If there is no such collection.
+    pymongo.errors.OperationFailure
+        If the database refuses the criteria.
+    """
+    from stores.documents import DOCUMENTS
+
+    names = [kind.collection for kind in DOCUMENTS]
+    if collection not in names:
+        raise KeyError(f"no collection {collection!r}; there are: {', '.join(names)}")
+    projection = {**_NO_ID, **dict.fromkeys(fields, True)}
+    return list(stores.database[collection].find(criteria, projection).limit(limit))
 
 
 def _every_state() -> list[str]:

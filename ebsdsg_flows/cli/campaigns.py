@@ -1,4 +1,4 @@
-"""Commands about campaigns: ``demo``, ``submit``, ``run``, ``status``, ``query``, ``report``."""
+"""Commands about campaigns: from ``submit`` and ``run`` to ``status``, ``cancel``, ``report``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Workers = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
-    for command in (demo, submit, run, status, query, report):
+    for command in (demo, submit, run, status, show, pause, resume, cancel, query, report):
         app.command()(command)
 
 
@@ -55,23 +55,63 @@ def run(
 
 def status(
     campaign: Annotated[str | None, typer.Argument(help="Name; default: all campaigns.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Draw again until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=0.5, help="Seconds between drawings.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per campaign.")] = False,
 ) -> None:
-    """Count what is waiting, running, finished and failed."""
+    """Count what is waiting, running, finished and failed; how fast it goes and when it ends."""
     from ebsdsg_flows.session import open_stores
     from ebsdsg_flows.status import print_status
 
-    print_status(open_stores(), campaign)
+    print_status(open_stores(), campaign, as_json=as_json, watch=every if watch else None)
+
+
+def show(material: Annotated[str, typer.Argument(help="Identifier, such as mp-2593.")]) -> None:
+    """Tell the whole story of one structure: label, simulations, runs, files, learning."""
+    from ebsdsg_flows.session import open_stores
+    from ebsdsg_flows.story import structure_story
+
+    print(structure_story(open_stores(), material))
+
+
+Name = Annotated[str, typer.Argument(help="Name of a campaign.")]
+
+
+def pause(campaign: Name) -> None:
+    """Start nothing more of a campaign; what runs goes on to its end."""
+    from ebsdsg_flows.control import pause as pause_campaign
+    from ebsdsg_flows.session import open_stores
+
+    print(pause_campaign(open_stores(), campaign))
+
+
+def resume(campaign: Name) -> None:
+    """Go on with a campaign that was paused or cancelled."""
+    from ebsdsg_flows.control import resume as resume_campaign
+    from ebsdsg_flows.session import open_stores
+
+    print(resume_campaign(open_stores(), campaign))
+
+
+def cancel(campaign: Name) -> None:
+    """Take a campaign out of the queue and stop what runs of it; what is finished stays."""
+    from ebsdsg_flows.control import cancel as cancel_campaign
+    from ebsdsg_flows.session import open_stores
+
+    print(cancel_campaign(open_stores(), campaign))
 
 
 def query(
-    collection: Annotated[str, typer.Argument(help="Collection, for example simulations.")],
     criteria: Annotated[str, typer.Argument(help="MongoDB query as JSON.")] = "{}",
+    collection: Annotated[
+        str, typer.Option("--collection", "-c", help="What is searched.")
+    ] = "simulations",
     fields: Annotated[
         str, typer.Option("--fields", "-f", help="Fields to show, separated by commas.")
     ] = "",
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, help="At most so many.")] = 20,
 ) -> None:
-    """Query the database, for example: ebsdsg query simulations '{"state": "timed_out"}'."""
+    """Query the database, for example: ebsdsg query '{"state": "timed_out"}'."""
     from ebsdsg_flows.session import open_stores
     from ebsdsg_flows.status import print_query
 

@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def rerun(
+    campaign: Annotated[str | None, typer.Argument(help="Only of this campaign.")] = None,
     state: Annotated[
         list[str] | None,
         typer.Option("--state", help="failed, timed_out or lost; default: all three."),
@@ -39,6 +40,7 @@ def rerun(
         send_again(
             stores,
             stores.launchpad(strm_lvl="ERROR"),
+            campaign=campaign,
             states=tuple(state or ()),
             code=code,
             material_id=material,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ebsdsg_flows.cluster import slurm
 from ebsdsg_flows.cluster.endings import ASKED, LOST, REQUEUED
 from ebsdsg_flows.cluster.launches import Worker, worker_of
+from ebsdsg_flows.control import regulate_all
 from ebsdsg_flows.engines.emsoft.failures import QUEUE_ENDED
 from ebsdsg_flows.rerun import ready_again
 from stores.documents import RunDocument
@@ -141,6 +142,7 @@ class Janitor:
                 self._settle_expired(report)
                 self._settle_inconsistent(report, lease)
                 report.ready += self._make_ready(lease)
+                regulate_all(self.stores)  # a worker may have died before it made room for another
         report.suspects = len(self._looked)
         self._seen = {key: value for key, value in self._seen.items() if key in self._looked}
         return report

@@ -100,9 +100,9 @@ def test_a_bad_structure_is_one_error_and_stores_nothing(
         (("predict", "missing.png", "--model", "missing.pt"), "missing.pt"),
         (("predict", "missing.png"), "--model"),
         (("report", "nobody"), "nobody"),
-        (("query", "nothing", "{}"), "nothing"),
-        (("query", "simulations", "{oops"), "JSON"),
-        (("query", "simulations", '{"$where": "1"}'), "$where"),
+        (("query", "{}", "-c", "nothing"), "nothing"),
+        (("query", "{oops"), "JSON"),
+        (("query", '{"$where": "1"}'), "$where"),
     ],
 )
 def test_what_is_missing_is_named(arguments: tuple[str, ...], says: str, ebsdsg: Command) -> None:

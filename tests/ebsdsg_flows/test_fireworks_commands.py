@@ -58,7 +58,7 @@ def test_lpad_and_rlaunch_need_nothing_else(checkout: Path) -> None:
     # rapidfire changes directory for every firework; the relative address must survive that
     run(checkout, "rlaunch", "rapidfire")
     assert run(checkout, "lpad", "get_fws", "-s", "COMPLETED", "-d", "count").strip() == "4"
-    found = run(checkout, "ebsdsg", "query", "simulations", "{}", "-f", "formula,state")
+    found = run(checkout, "ebsdsg", "query", "{}", "-f", "formula,state")
     assert '"state": "completed"' in found
 
 

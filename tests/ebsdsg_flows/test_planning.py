@@ -1,0 +1,187 @@
+"""Copies of a workflow are what would be made one by one; a plan says what is new."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from jobflow import Job
+from monty.json import MontyDecoder
+
+from ebsdsg_flows.bulk import UUID
+from ebsdsg_flows.campaign import Campaign, CampaignError, load_campaign
+from ebsdsg_flows.debye_waller import drawn
+from ebsdsg_flows.estimate import _expected_seconds
+from ebsdsg_flows.planning import plan
+from ebsdsg_flows.submit import Workflows, submit
+from stores.collections import Stores
+
+CAMPAIGN = """
+name: two
+structures: {source: demo, materials: [mp-23, mp-149, mp-2593, mp-66]}
+simulation: {parameters: {npx: 5, dmin: 0.1, max_scatterings: 300}}
+variants:
+  high: {groups: [225, 227], debye_waller: {low: 0.005, high: 0.011, seed: 3}}
+resources:
+  monte_carlo: {category: gpu, walltime: "04:00:00", gres: "gpu:1"}
+  master_pattern: {category: cpu, cpus_per_task: 128, walltime: "12:00:00", qadapter: {qos: big}}
+queue: {priority: 2}
+"""
+EMSOFT = CAMPAIGN.replace("simulation: {", "simulation: {engine: emsoft, ")
+
+
+def written(folder: Path, text: str = CAMPAIGN) -> Campaign:
+    (folder / "two.yaml").write_text(text)
+    return load_campaign(folder / "two.yaml")
+
+
+def anonymous(documents: Any) -> Any:
+    """The same with uuids numbered in the order of appearance, and without times."""
+    text = json.dumps(documents, sort_keys=True, default=str)
+    names: dict[str, str] = {}
+    text = re.sub(UUID, lambda m: names.setdefault(m[0], f"uuid{len(names)}"), text)
+    return json.loads(re.sub(r'"\d{4}-\d\d-\d\d[T ][^"]*"', '"time"', text))
+
+
+@pytest.mark.parametrize("text", [CAMPAIGN, EMSOFT], ids=["builtin", "emsoft"])
+def test_a_copy_is_what_is_made_one_by_one(stores: Stores, tmp_path: Path, text: str) -> None:
+    campaign = written(tmp_path, text)
+    todo = plan(campaign, stores)
+    assert len(todo.members) == 7
+    workflows = Workflows(campaign)
+    seen: set[str] = set()
+    for key, member in todo.members.items():
+        made = workflows.workflow(key, member)
+        size, copier = workflows.copier(key, member, held=False)
+        workflow, fireworks = copier(1)
+        assert size == len(fireworks) == len(made.fws)
+        ids = dict(
+            zip(sorted((f.fw_id for f in made.fws), reverse=True), range(1, size + 1), strict=True)
+        )
+        made._reassign_ids({**ids})
+        for firework in made.fws:
+            firework.fw_id = ids[firework.fw_id]
+        expected = [firework.to_db_dict() for firework in made.fws]
+        for firework in expected:
+            firework["state"] = "WAITING" if firework["fw_id"] != 1 else "READY"
+            args = firework["spec"]["_tasks"][0]["job"]["function_args"]
+            if isinstance(args[0], dict) and args[0]["@class"] == "Structure":
+                args[0] = dict(member.item.values)  # the copy keeps what the source gave
+        order = {firework["fw_id"]: firework for firework in fireworks}
+        given = [order[firework["fw_id"]] for firework in expected]
+        assert anonymous(given) == anonymous(expected)
+        links = {str(k): v for k, v in made.links.items()}
+        assert workflow["links"] == links
+        assert workflow["name"] == made.name
+        assert workflow["metadata"] == made.metadata
+        uuids = set(re.findall(UUID, json.dumps(fireworks)))
+        assert not uuids & seen, "two workflows share a uuid"
+        seen |= uuids
+        job = MontyDecoder().process_decoded(fireworks[0]["spec"]["_tasks"][0]["job"])
+        assert isinstance(job, Job)
+        assert job.function_args[0] == member.item.structure
+
+
+def test_stages_have_categories_resources_and_priorities(stores: Stores, tmp_path: Path) -> None:
+    submit(written(tmp_path, EMSOFT), stores)
+    fireworks = list(stores.database["fireworks"].find())
+    assert len(fireworks) == 7 * 5
+    by_stage = {fw["name"].split(" ", 1)[1]: fw["spec"] for fw in fireworks}
+    assert by_stage["monte carlo"]["_category"] == "gpu"
+    assert by_stage["monte carlo"]["_queueadapter"] == {"walltime": "04:00:00", "gres": "gpu:1"}
+    assert by_stage["master pattern"]["_category"] == "cpu"
+    assert by_stage["master pattern"]["_queueadapter"] == {
+        **{"walltime": "12:00:00", "cpus_per_task": 128, "qos": "big"},
+    }
+    assert "_category" not in by_stage["relabel"]
+    priorities = {fw["name"].split()[0]: fw["spec"]["_priority"] for fw in fireworks}
+    assert priorities["mp-23"] > priorities["mp-149"] > 2000  # nickel's cell is the smaller
+
+
+def test_the_builtin_engine_has_no_monte_carlo_of_its_own(stores: Stores, tmp_path: Path) -> None:
+    todo = submit(written(tmp_path), stores)
+    assert todo.stages == (7, 7)
+    assert stores.database["fireworks"].count_documents({}) == 7 * 4
+    assert plan(written(tmp_path), stores).new == ()
+    assert plan(written(tmp_path, EMSOFT), stores).stages == (4, 7)
+
+
+def test_what_a_killed_submission_left_is_added_again(
+    stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ebsdsg_flows.workflows.PATIENCE", 0.2)
+    campaign = written(tmp_path)
+    submit(campaign, stores)
+    lost = stores.database["workflows"].find_one({"metadata.material_id": "mp-2593"})
+    stores.database["fireworks"].delete_many({"fw_id": {"$in": lost["nodes"]}})
+    again = submit(campaign, stores)
+    assert [again.members[key].material_id for key in again.new] == ["mp-2593"]
+    assert stores.database["fireworks"].count_documents({}) == 7 * 4
+    assert stores.database["workflows"].count_documents({}) == 7
+    assert submit(campaign, stores).new == ()
+
+
+def test_drawn_factors_are_uniform_and_always_the_same() -> None:
+    limits = {"low": 0.005, "high": 0.011, "seed": 1}
+    many = np.array([drawn(limits, f"mp-{i}", 3) for i in range(2000)])
+    assert many.min() >= 0.005 and many.max() <= 0.011
+    assert abs(many.mean() - 0.008) < 1e-4
+    assert abs(many.std() - 0.006 / 12**0.5) < 5e-5
+    assert abs(np.corrcoef(many.T)[0, 1]) < 0.06
+    assert drawn(limits, "mp-23", 2) == drawn(limits, "mp-23", 2)
+    assert drawn({**limits, "seed": 2}, "mp-23", 2) != drawn(limits, "mp-23", 2)
+
+
+def test_the_cost_is_estimated_from_what_finished(stores: Stores, tmp_path: Path) -> None:
+    assert "no finished run to estimate from" in str(plan(written(tmp_path), stores))
+    rng = np.random.default_rng(1)
+    volumes = rng.uniform(10, 300, 60)
+    seconds = 0.02 * volumes**2 * np.exp(rng.normal(0, 0.3, 60))
+    expected, exponent, scatter = _expected_seconds(volumes, seconds, np.array([100.0, 200.0]))
+    assert exponent == pytest.approx(2, abs=0.15)
+    assert scatter == pytest.approx(np.exp(0.3), rel=0.15)
+    assert expected == pytest.approx(0.02 * np.array([1e4, 4e4]) * np.exp(0.045), rel=0.15)
+    mean, exponent, _ = _expected_seconds(volumes[:3], seconds[:3], np.array([100.0]))
+    assert mean[0] == pytest.approx(seconds[:3].mean()) and exponent is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("monte_carlo: {", "montecarlo: {", "unknown stage 'montecarlo'"),
+        ('walltime: "04:00:00"', "walltime: 4h", "resources.monte_carlo.walltime"),
+        ("low: 0.005", "low: 0.05", "must be below"),
+        ("priority: 2", "priorty: 2", "unknown key 'queue.priorty'"),
+        ("priority: 2", "max_open: 0", "queue.max_open"),
+        ("high: {groups", "a b: {groups", "not a name"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, says: str) -> None:
+    with pytest.raises(CampaignError) as error:
+        written(tmp_path, CAMPAIGN.replace(old, new))
+    assert says in str(error.value)
+
+
+def test_status_show_and_query(
+    stores: Stores, tmp_path: Path, ebsdsg: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    submit(written(tmp_path), stores)
+    told = json.loads(ebsdsg("status", "--json").stdout)
+    assert told["by_state"] == {"waiting": 7}
+    assert told["by_group"]["227"] == {"waiting": 4}
+    assert told["expected_end"] is None
+    table = ebsdsg("status", "two")
+    assert "two: 0 of 7 completed" in table.stdout and "227" in table.stdout, table
+    shown = ebsdsg("show", "mp-2593")
+    assert "mp-2593: not standardised yet\ncampaign two: open" in shown.stdout
+    assert "nothing is known of 'mp-0'" in ebsdsg("show", "mp-0").stderr
+    found = ebsdsg("query", '{"outcome": "open"}', "-c", "members", "-f", "material_id", "-l", "3")
+    assert len(found.stdout.splitlines()) == 3
+    assert "paused" in ebsdsg("pause", "two").stdout
+    assert "two: 0 of 7 completed (paused)" in ebsdsg("status").stdout
