@@ -205,10 +205,7 @@ def main() -> None:
         "master_patterns": [path.stem for path in options.master_patterns],
         "runs": runs,
         "verdict": f"{'Met' if worst <= 0.05 else 'Missed'}: the largest is {100 * worst:.2f} %.",
-        "not_measured": "a GPU, on which a step takes a hundredth of the time and the patterns are "
-        "projected by the same GPU, one call for every phase of a batch."
-        if device == "cpu"
-        else "the processor alone.",
+        "not_measured": "a GPU; none was at hand." if device == "cpu" else "the processor alone.",
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }

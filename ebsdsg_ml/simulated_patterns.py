@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -74,7 +74,9 @@ def recipe_projector(
 
     imperfections = recipe_imperfections(recipe)
     (number,) = pattern_indices(key, [0])
-    options = {} if imperfections is None else imperfections.projector_options(recipe.seed, number)
+    options: dict[str, Any] = (
+        {} if imperfections is None else dict(imperfections.projector_options(recipe.seed, number))
+    )
     return Projector(
         read_master_pattern(source.path),
         recipe_detector(recipe),
