@@ -48,6 +48,7 @@ test: check docs
 
 validation: $(VENV)/.test
 	$(BIN)/python benchmarks/validation.py
+	$(BIN)/python benchmarks/structures.py
 	$(BIN)/python benchmarks/pattern_validation.py
 
 clean:

@@ -2,7 +2,7 @@
 
 One command prints the tables and writes JSON and the page of the documentation::
 
-    python benchmarks/structures.py ../shared/data/structures/mp_cubic.jsonl.gz
+    python benchmarks/structures.py
 
 Everything happens in a database of its own that is removed afterwards.  Beside the time of the
 whole it measures standardising and relabelling alone, and does the same with spglib on a sample.
@@ -25,13 +25,16 @@ import numpy as np
 import spglib
 
 REPOSITORY = Path(__file__).parents[1]
+SNAPSHOT = REPOSITORY.parent / "shared/data/structures/mp_cubic.jsonl.gz"
 PAPER = REPOSITORY / "campaigns" / "paper.yaml"
 TOLERANCES = (1e-4, 1e-3, 1e-2)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("snapshot", type=Path, help="JSON lines of structures")
+    parser.add_argument(
+        "snapshot", type=Path, nargs="?", default=SNAPSHOT, help="JSON lines of structures"
+    )
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--every", type=int, default=50, help="rows between two of the sample")
     parser.add_argument("--json", type=Path, default=REPOSITORY / "docs/validation/structures.json")

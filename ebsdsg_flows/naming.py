@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect_left
 from collections.abc import Mapping
 from math import gcd
@@ -35,7 +36,10 @@ def reduced_formula(composition: Mapping[str, float]) -> str:
     """Reduced formula in the Materials Project's order of elements, such as ``AlNi3``."""
     from pymatgen.core import Composition
 
-    return str(Composition(dict(composition)).reduced_formula)
+    with warnings.catch_warnings():
+        # the noble gases have no electronegativity; their place in the formula is pymatgen's affair
+        warnings.filterwarnings("ignore", message="No Pauling electronegativity")
+        return str(Composition(dict(composition)).reduced_formula)
 
 
 def pearson_symbol(structure: StandardStructure) -> str:
