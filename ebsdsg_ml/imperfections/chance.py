@@ -80,7 +80,7 @@ class Chance:
         return values.to(self.device)
 
     def normal(self, purpose: str, *shape: int) -> Tensor:
-        """(n, *shape) float32 normal deviates."""
+        """Normal deviates, float32, of shape ``(n, *shape)``."""
         result = torch.empty((len(self), *shape), device=self.device)
         for i, row in zip(self.indices, result, strict=True):
             row.normal_(generator=self.generator(purpose, i))

@@ -10,7 +10,7 @@ from torch import Tensor
 from ebsdsg_ml.imperfections.chance import Amount, Chance, ImperfectionError, check_amount
 
 ELECTRONS_PER_NC = 6.241509074e9
-#: Above this many electrons in every pixel a rounded normal deviate stands for the Poisson one.
+#: In pixels with more electrons than this a rounded normal deviate stands for the Poisson one.
 MANY = 100
 
 
@@ -69,9 +69,10 @@ class Counts:
         expected = patterns / means * electrons
         for index, image in zip(chance.indices, expected, strict=True):
             generator = chance.generator("counts", index)
-            if image.amin() > MANY:
+            few = image <= MANY
+            drawn = torch.poisson(image[few], generator=generator)
+            if not few.all():
                 noise = torch.empty_like(image).normal_(generator=generator)
-                image.addcmul_(image.sqrt(), noise).round_().clamp_min_(0)
-            else:
-                image.copy_(torch.poisson(image, generator=generator))
+                image.addcmul_(image.sqrt(), noise).round_()
+            image[few] = drawn
         return expected / self.frames

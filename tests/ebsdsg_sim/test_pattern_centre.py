@@ -1,5 +1,6 @@
 """Pattern-centre conventions: round trips, kikuchipy's conversions, and where things appear."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -102,8 +103,6 @@ def test_an_asymmetric_scene_appears_where_an_observer_at_the_detector_sees_it()
     # One feature up and to the right of the centre: an L, so that no mirror goes unnoticed.
     feature = 9000 * normal + 1500 * right - 3000 * down
     assert pixel(straight, feature) == (40 - 30, 55 + 15)
-    from dataclasses import replace
-
     row, column = pixel(replace(straight, twist=10.0), feature)
     assert row > 10 - 3 and column < 70 - 3  # counter-clockwise about (40, 55)
     assert pixel(replace(straight, tilt=5.0), feature)[0] < 10 - 3  # it looks down: features rise
@@ -135,3 +134,45 @@ def test_binning_looks_the_same_way():
 def test_unusable_centres_are_refused(arguments, message):
     with pytest.raises(PatternCentreError, match=message):
         convert_pattern_centre(*arguments)
+
+
+@pytest.mark.parametrize("weights", ["exact", "fast", "none"])
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_an_asymmetric_pattern_is_the_same_from_every_convention(shared, convention, weights):
+    """Three spots of different brightness, an L on the screen, put into the master pattern."""
+    from ebsdsg_sim.hdf5 import read_master_pattern
+    from ebsdsg_sim.lambert import grid_directions
+    from ebsdsg_sim.projection import Projector
+
+    nickel = read_master_pattern(shared / "reference/emsoft/Ni.h5")
+    # The corner of the L is (row 12, column 20), its long arm goes down, its short one right.
+    spots = {(12, 20): 3.0, (40, 20): 2.0, (12, 35): 1.0}
+    screen = Detector((60, 80), 100.0, 5000.0, 8.0, 7.0, 11.0)
+    directions = screen.directions()
+    half = grid_directions(nickel.npx).numpy()
+    hemispheres = []
+    for side in (1, -1):
+        sphere = half * [1, 1, side]
+        hemispheres.append(
+            0.01
+            + sum(
+                brightness * np.exp((sphere @ directions[pixel] - 1) / 5e-4)
+                for pixel, brightness in spots.items()
+            )
+        )
+    shape = nickel.north.shape
+    north, south = (
+        np.ascontiguousarray(np.broadcast_to(h, shape), dtype=np.float32) for h in hemispheres
+    )
+    master = replace(nickel, north=north, south=south)
+    centre = screen.pc(convention)
+    detector = Detector.from_pattern_centre(
+        centre, convention, (60, 80), pixel_size=100.0, tilt=8.0
+    )
+    projector = Projector(master, detector, energy_weights=weights, background=False)
+    image = projector.patterns([1.0, 0, 0, 0])[0].numpy()
+    for brightness in sorted(spots.values(), reverse=True):
+        peak = np.unravel_index(image.argmax(), image.shape)
+        expected = next(pixel for pixel, value in spots.items() if value == brightness)
+        assert np.abs(np.subtract(peak, expected)).max() <= 1
+        image[peak[0] - 5 : peak[0] + 6, peak[1] - 5 : peak[1] + 6] = 0
