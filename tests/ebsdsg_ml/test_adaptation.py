@@ -108,7 +108,7 @@ def test_resume_at_any_step_gives_the_same_bits(
 
     straight = run(None)
     rows = [{k: v for k, v in row.items() if k != "seconds"} for row in straight.history]
-    for cut in range(1, 5):
+    for cut in (1, 2, 3):  # in the warm-up, at the end of an epoch, inside one
         path = tmp_path / f"{cut}.pt"
         with pytest.raises(Cut):
             run(path, cut)
