@@ -54,10 +54,8 @@ def campaign_simulations(stores: Stores, campaign: str) -> list[str]:
     stores : open stores.
     campaign : name.
     """
-    found = stores.members.find(
-        {"campaign": campaign, "current": True}, {"_id": False, "simulation": True}
-    )
-    return sorted({member["simulation"] for member in found} - {None})
+    found = stores.members.distinct("simulation", {"campaign": campaign, "current": True})
+    return sorted(key for key in found if key is not None)
 
 
 def counts_by_group(stores: Stores, *, label: str = "true") -> list[dict[str, Any]]:
