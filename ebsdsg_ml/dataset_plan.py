@@ -43,7 +43,7 @@ class PlannedPhase:
     n_patterns: int
 
     @property
-    def key(self) -> str:
+    def stream(self) -> str:
         """Phase and set as one text: what the orientations follow from."""
         return f"{self.source.phase}\x1f{self.set}" if self.set else self.source.phase
 

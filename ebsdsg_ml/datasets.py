@@ -203,13 +203,13 @@ def _fill(file: h5py.File, plan: DatasetPlan, make: Make, progress: Progress | N
 
 def _orientations(recipe: DatasetRecipe, phase: PlannedPhase) -> np.ndarray:
     if recipe.orientations == "random":
-        return pattern_orientations(recipe.seed, phase.key, range(phase.n_patterns))
+        return pattern_orientations(recipe.seed, phase.stream, range(phase.n_patterns))
     group = phase.source.labels.get("true")
     if group is None:
         raise DatasetError(
             f"{phase.source.phase}: a grid of orientations needs its true space group"
         )
-    return grid_orientations(recipe.seed, phase.key, group, phase.n_patterns)
+    return grid_orientations(recipe.seed, phase.stream, group, phase.n_patterns)
 
 
 def _check_patterns(patterns: np.ndarray, n: int, size: int, phase: str) -> None:
@@ -230,7 +230,6 @@ __all__ = [
     "DatasetError",
     "DatasetReport",
     "PatternSource",
-    "Progress",
     "Project",
     "build_dataset",
     "file_sha256",

@@ -54,7 +54,7 @@ def write_maps(file: h5py.File, row: int, recipe: DatasetRecipe, phase: PlannedP
     16-bit numbers of maps scaled to a maximum of one are exact to 2.4e-4, a sixteenth of a grey
     level; the scale is kept beside them.
     """
-    maps, pixel_weights = recipe_projector(recipe, phase.source, phase.key).prepared
+    maps, pixel_weights = recipe_projector(recipe, phase.source, phase.stream).prepared
     if f"maps/{row}" in file:  # half written when the build was killed
         del file[f"maps/{row}"]
     group = file.create_group(f"maps/{row}")

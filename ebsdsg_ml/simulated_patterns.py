@@ -135,8 +135,8 @@ def simulated_patterns(recipe: DatasetRecipe, *, device: str = "cpu", batch: int
     imperfections = recipe_imperfections(recipe)
 
     def make(phase: PlannedPhase, quaternions: np.ndarray) -> np.ndarray:
-        projector = recipe_projector(recipe, phase.source, phase.key, device)
-        indices = pattern_indices(phase.key, range(len(quaternions)))
+        projector = recipe_projector(recipe, phase.source, phase.stream, device)
+        indices = pattern_indices(phase.stream, range(len(quaternions)))
         parts = [
             detected(
                 projector,
