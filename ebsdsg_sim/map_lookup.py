@@ -21,7 +21,7 @@ from ebsdsg_sim.lambert import interpolate, to_square
 #: Up to this many maps, interpolating them one by one is the fastest.
 FEW_MAPS = 4
 #: Nodes along a stereographic map for every step of the Lambert map, and at most.
-FINER, FINEST = 5, 1024
+FINER, FINEST = 4, 1024
 
 
 class LambertLookup:
@@ -114,7 +114,7 @@ class StereographicLookup:
     def prepare(north: Tensor, south: Tensor) -> Tensor:
         """Maps as this lookup takes them, from (n_maps, side, side) Lambert maps.
 
-        The result has five pixels for every Lambert step, up to 1024 pixels per side.
+        The result has four pixels for every Lambert step, up to 1024 pixels per side.
         """
         side = min(FINEST, FINER * (north.shape[-1] - 1))
         inside, outside = _disc(side)

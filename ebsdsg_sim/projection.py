@@ -46,7 +46,7 @@ class Projector:
     detector : where to project.
     energy_weights : ``"exact"`` weights every energy in every pixel, as EMEBSD does;
         ``"fast"`` interpolates the one combination of the energies that comes closest, on a finer
-        stereographic map: cross-correlation with "exact" above 0.998;
+        stereographic map: cross-correlation with "exact" above 0.996;
         ``"none"`` sums the energies without weights, as EMEBSD without background.
     background : whether "exact" and "fast" patterns carry the number of electrons in each pixel,
         as EMEBSD's do; False divides it out, as a background correction does.

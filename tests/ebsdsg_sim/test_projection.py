@@ -105,7 +105,7 @@ def test_fast_patterns_are_nearly_emebsds(shared, nickel, quaternions, file):
         fast = Projector(
             even, EMEBSD, energy_weights="fast", exit_counts="counts", background=False
         )
-        assert ncc(fast.patterns(quaternions), theirs).min() > 0.998
+        assert ncc(fast.patterns(quaternions), theirs).min() > 0.997
 
 
 def test_fast_is_one_map_and_close_to_exact(nickel):
@@ -113,7 +113,7 @@ def test_fast_is_one_map_and_close_to_exact(nickel):
     exact = Projector(nickel, detector).patterns(q)
     fast = Projector(nickel, detector, energy_weights="fast")
     assert fast.n_maps == 1
-    assert ncc(exact, fast.patterns(q)).min() > 0.998
+    assert ncc(exact, fast.patterns(q)).min() > 0.996
     assert torch.allclose(exact.mean(dim=(1, 2)), fast.patterns(q).mean(dim=(1, 2)), rtol=0.01)
 
 
