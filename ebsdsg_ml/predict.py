@@ -13,14 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ebsdsg_ml.experimental.image import ImageError, read_image
+from ebsdsg_ml.experimental.processing import PatternProcessing
 from ebsdsg_ml.pattern_model import PatternModel
-
-SMALLEST = 16
-"""Pixels per side below which an image is refused."""
-
-
-class ImageError(ValueError):
-    """An image file is missing, broken or shows nothing; the message names it and says why."""
 
 
 @dataclass(frozen=True)
@@ -60,52 +55,6 @@ class Prediction:
         }
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """Read an image file as grey values.
-
-    Parameters
-    ----------
-    path : PNG, JPEG, TIFF or BMP file; 8 or 16 bits, grey or colour (its luminance is taken,
-        transparency is ignored).
-
-    Returns
-    -------
-    (H, W) float32 grey values, not scaled.
-
-    Raises
-    ------
-    ImageError
-        If the file is missing, not an image, truncated, has several frames, is smaller than 16
-        pixels, or is blank.
-    """
-    from PIL import Image
-
-    path = Path(path)
-    if not path.is_file():
-        raise ImageError(f"image {path} does not exist")
-    try:
-        with Image.open(path) as image:
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1:
-                raise ImageError(f"{path} holds {frames} images; give one pattern per file")
-            image.load()
-            grey = image if image.mode in ("I;16", "I;16B", "I", "F", "L") else image.convert("L")
-            values = np.asarray(grey, dtype=np.float32)
-    except ImageError:
-        raise
-    except Exception as error:  # Pillow's readers raise many types on broken files
-        raise ImageError(f"{path} is not a readable image: {error}") from error
-    if values.ndim != 2 or min(values.shape) < SMALLEST:
-        raise ImageError(
-            f"{path} has {values.shape} pixels; at least {SMALLEST} per side are needed"
-        )
-    if not np.isfinite(values).all():
-        raise ImageError(f"{path} has pixels that are not finite numbers")
-    if values.max() == values.min():
-        raise ImageError(f"{path} is blank: all pixels are {values.max():g}")
-    return values
-
-
 def as_training_pattern(image: np.ndarray, size: int) -> np.ndarray:
     """Make an image what a training pattern is.
 
@@ -124,27 +73,11 @@ def as_training_pattern(image: np.ndarray, size: int) -> np.ndarray:
     ImageError
         If the image shows nothing between those quantiles.
     """
-    import torch
-    from torch.nn.functional import interpolate
-
-    height, width = image.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = torch.from_numpy(
-        np.ascontiguousarray(image[top : top + side, left : left + side], dtype=np.float32)
-    )
-    small = interpolate(
-        square[None, None],
-        size=(size, size),
-        mode="bilinear",
-        antialias=side > size,
-        align_corners=False,
-    )[0, 0].numpy()
-    low, high = np.quantile(small, [0.001, 0.999])
-    if not high > low:
+    plain = PatternProcessing(size, static=None, dynamic=None)
+    patterns, shows = plain(np.asarray(image, dtype=np.float32)[None])
+    if not shows[0]:
         raise ImageError("the image is blank but for single pixels")
-    scaled = (small - low) * (255 / (high - low))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return patterns[0]
 
 
 def predict(model: PatternModel, paths: Iterable[str | Path]) -> list[Prediction]:

@@ -18,6 +18,10 @@ import numpy as np
 from ebsdsg_ml.adaptation.config import AdaptationConfig
 from ebsdsg_ml.adaptation.domains import DomainError, Labelled, check_patterns
 from ebsdsg_ml.dataset_file import DatasetError, open_dataset
+from ebsdsg_ml.experimental.pattern_set import is_pattern_set
+from ebsdsg_ml.experimental.processing import PatternProcessing
+from ebsdsg_ml.experimental.read import read_patterns
+from ebsdsg_ml.experimental.scan import PatternFileError
 from ebsdsg_ml.splits import TEST
 from ebsdsg_ml.training_result import OnEpoch, TrainingError, write_history
 from ebsdsg_sim.atomic_file import write_atomically
@@ -51,7 +55,8 @@ def read_target(path: str | Path, classes: Sequence[int], size: int) -> TargetPa
     Parameters
     ----------
     path : data-set file, of which the test set is taken if it has one; ``.npy`` file of
-        (n, size, size) uint8; or folder of images, which are made what training patterns are.
+        (n, size, size) uint8; a set of experimental patterns, as it was processed when imported; or
+        a folder of vendors' files or images, cropped and resampled to what training patterns are.
     classes : space-group numbers; a data set of the same classes has known labels.
     size : pixels per side of the source patterns.
 
@@ -62,14 +67,15 @@ def read_target(path: str | Path, classes: Sequence[int], size: int) -> TargetPa
     """
     path = Path(path)
     labels: np.ndarray | None = None
-    if path.is_dir():
-        from ebsdsg_ml.predict import as_training_pattern, read_image
-
-        suffixes = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
-        if not files:
-            raise DomainError(f"no image in {path} (looked for {', '.join(suffixes)})")
-        patterns = np.stack([as_training_pattern(read_image(file), size) for file in files])
+    if path.is_dir() or is_pattern_set(path):
+        plain = PatternProcessing(size, static=None, dynamic=None)
+        try:
+            held = read_patterns(path, processing=plain if path.is_dir() else None)
+        except PatternFileError as error:
+            raise DomainError(f"target: {error}") from error
+        patterns = held.patterns
+        if set(held.label.tolist()) <= set(classes):
+            labels = np.searchsorted(np.array(classes), held.label)
     elif path.suffix == ".npy":
         if not path.is_file():
             raise DomainError(f"target {path} does not exist")
@@ -82,7 +88,7 @@ def read_target(path: str | Path, classes: Sequence[int], size: int) -> TargetPa
             found = Labelled.read(path, folds)
         except DatasetError as error:
             raise DomainError(
-                f"target: {error}; give a data set, a .npy file or a folder of images"
+                f"target: {error}; give a data set, imported patterns, a .npy file or a folder"
             ) from error
         patterns, labels = found.patterns, found.labels if same else None
     check_patterns(patterns)

@@ -1,0 +1,1 @@
+"""Experimental patterns: vendors' files read, processed, rated, stored and chosen from."""
