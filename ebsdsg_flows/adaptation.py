@@ -9,7 +9,12 @@ from ebsdsg_flows.datasets import MissingPattern, reference
 from ebsdsg_flows.run_log import RunLog
 from ebsdsg_flows.settings import get_settings
 from ebsdsg_flows.training_runs import carry_out, run_document
-from stores.documents import DatasetDocument, EnsembleDocument, TrainingRunDocument
+from stores.documents import (
+    DatasetDocument,
+    EnsembleDocument,
+    ExperimentalPatternsDocument,
+    TrainingRunDocument,
+)
 from stores.documents.learning import Adaptation
 
 if TYPE_CHECKING:
@@ -24,7 +29,7 @@ def target_path(stores: Stores, target: str) -> Path:
     Parameters
     ----------
     stores : open database.
-    target : key of a data set, or a path.
+    target : key of a data set or of a set of experimental patterns, or a path.
 
     Raises
     ------
@@ -32,8 +37,9 @@ def target_path(stores: Stores, target: str) -> Path:
         If it is neither.
     """
     dataset = stores.get(DatasetDocument, target)
-    if dataset is not None:
-        return get_settings().root / dataset.file.path
+    patterns = dataset or stores.get(ExperimentalPatternsDocument, target)
+    if patterns is not None:
+        return get_settings().root / patterns.file.path
     path = Path(target)
     if not path.exists():
         raise MissingPattern(f"target {target} is neither a data set's key nor an existing path")

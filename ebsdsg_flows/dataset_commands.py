@@ -127,7 +127,7 @@ def build_from_file(
     show_dataset(str(path))
 
 
-def _open(name: str) -> OpenDataset:
+def open_named(name: str) -> OpenDataset:
     """A data set by its file, or by the beginning of its key."""
     from ebsdsg_ml.dataset_file import open_dataset
 
@@ -148,7 +148,7 @@ def show_dataset(name: str) -> None:
     """
     from ebsdsg_ml.splits import TEST
 
-    with _open(name) as opened:
+    with open_named(name) as opened:
         recipe = opened.recipe
         print(
             f"{len(opened)} {recipe.generation} patterns of {recipe.size} x {recipe.size} pixels, "
@@ -206,7 +206,7 @@ def show_leaks(name: str) -> bool:
     """
     from ebsdsg_ml.leaks import FoldMember, leak_report
 
-    with _open(name) as opened:
+    with open_named(name) as opened:
         report = leak_report(
             [
                 FoldMember(

@@ -54,7 +54,8 @@ class Stores:
     database : the pymongo database.
     root : data root of the embedded server, ``None`` with any other server.
     source_structures, imports, structures, unusable_structures, simulations, runs,
-    master_patterns, datasets, training_runs, predictions, campaigns, members : pymongo collections.
+    master_patterns, datasets, experimental_patterns, training_runs, ensembles, predictions,
+    campaigns, members : pymongo collections.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Stores:
         self.runs = self.database["runs"]
         self.master_patterns = self.database["master_patterns"]
         self.datasets = self.database["datasets"]
+        self.experimental_patterns = self.database["experimental_patterns"]
         self.training_runs = self.database["training_runs"]
         self.ensembles = self.database["ensembles"]
         self.predictions = self.database["predictions"]

@@ -63,6 +63,11 @@ INDEXES: dict[str, dict[str, list[tuple[str, int]]]] = {
         "key_unique": [("key", 1)],
         "member": [("members.material_id", 1)],
     },
+    "experimental_patterns": {
+        "key_unique": [("key", 1)],
+        "phase": [("phases.space_group", 1), ("phases.name", 1)],
+        "source": [("sources.sha256", 1)],
+    },
     "training_runs": {
         "key_unique": [("key", 1)],
         "dataset": [("dataset", 1), ("labels", 1)],

@@ -12,6 +12,7 @@ from ebsdsg_flows.cli import (
     database,
     datasets,
     engines,
+    experimental,
     imports,
     patterns,
     structures,
@@ -30,8 +31,9 @@ campaigns.register(app)
 patterns.register(app)
 engines.register(app)
 cluster.register(app)
-app.add_typer(datasets.app, name="dataset")
 app.add_typer(structures.app, name="structures")
+app.add_typer(datasets.app, name="dataset")
+app.add_typer(experimental.app, name="patterns")
 app.add_typer(database.app, name="db")
 
 

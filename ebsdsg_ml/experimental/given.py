@@ -97,13 +97,17 @@ class Given:
 
     def applied(self, scan: Scan, table: PatternTable | None = None) -> Scan:
         """A scan with the user's geometry, voltage, and the orientations of the table."""
-        changes = {k: float(self.geometry[k]) for k in ANGLES if self.geometry.get(k) is not None}
+        changes: dict[str, Any] = {
+            k: float(self.geometry[k]) for k in ANGLES if self.geometry.get(k) is not None
+        }
         if self.geometry.get("pixel_size") is not None:
             changes["pixel_size"] = float(self.geometry["pixel_size"])
         geometry: Geometry = replace(scan.geometry, **changes)
         if "pc" in self.geometry:
             geometry = replace(geometry, pc=self._centre(scan.shape[1:]))  # type: ignore[arg-type]
-        beam = {k: float(self.geometry[k]) for k in POSITIVE[1:] if self.geometry.get(k)}
+        beam: dict[str, Any] = {
+            k: float(self.geometry[k]) for k in POSITIVE[1:] if self.geometry.get(k)
+        }
         microscope: Microscope = replace(scan.microscope, **beam)
         scan = replace(scan, geometry=geometry, microscope=microscope)
         if self.background is not None:

@@ -106,8 +106,13 @@ def read_image_scan(path: Path) -> Scan:
         return np.stack([read_image(path)] * len(np.asarray(numbers)))
 
     if xml is None:
-        remarks = ("an image holds no geometry, phase or voltage",)
-        return Scan(path, f"image {path.suffix[1:].lower()}", shape, read, remarks=remarks)
+        return Scan(
+            path,
+            f"image {path.suffix[1:].lower()}",
+            shape,
+            read,
+            remarks=("an image holds no geometry, phase or voltage",),
+        )
     geometry, microscope, remarks = oxford_tag(path, xml, values.shape)
     return Scan(
         path,

@@ -142,7 +142,7 @@ def _gather(
         _check_group(original, group)
     scans = [given.applied(scan, table) for scan in original]
     definition = QualityDefinition(processing.size, quality_mask)
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     extra_names = sorted({name for scan in scans for name in scan.columns})
     extra: dict[str, list[np.ndarray]] = {name: [] for name in extra_names}
     phases: dict[tuple[Any, ...], int] = {}
@@ -187,6 +187,7 @@ def _gather(
         raise PatternFileError(
             f"all {total} patterns of {files[0]}{' and others' if files[1:] else ''} are blank"
         )
+    joined: dict[str, Any] = {name: np.concatenate(parts) for name, parts in columns.items()}
     return PatternSet(
         patterns=np.zeros((0, processing.size, processing.size), np.uint8),
         extra={name: np.concatenate(values) for name, values in extra.items()},
@@ -197,7 +198,7 @@ def _gather(
             for i, (first, scan) in enumerate(zip(original, scans, strict=True))
         ],
         phases=phase_rows,
-        **{name: np.concatenate(values) for name, values in columns.items()},
+        **joined,
     )
 
 

@@ -6,6 +6,11 @@ and from the database.
 
 from stores.documents.base import Document, DocumentError, FileReference, Part, short
 from stores.documents.campaign import CampaignDocument, MemberDocument, Skipped
+from stores.documents.experimental import (
+    ExperimentalPatternsDocument,
+    PatternPhase,
+    PatternSource,
+)
 from stores.documents.learning import (
     ConfusionMatrix,
     DatasetDocument,
@@ -58,6 +63,7 @@ DOCUMENTS: tuple[type[Document], ...] = (
     RunDocument,
     MasterPatternDocument,
     DatasetDocument,
+    ExperimentalPatternsDocument,
     TrainingRunDocument,
     EnsembleDocument,
     PredictionDocument,
@@ -79,6 +85,7 @@ __all__ = [
     "ElementStatistics",
     "EngineReference",
     "EnsembleDocument",
+    "ExperimentalPatternsDocument",
     "Failure",
     "FileReference",
     "ImportDocument",
@@ -91,6 +98,8 @@ __all__ = [
     "Origin",
     "Owner",
     "Part",
+    "PatternPhase",
+    "PatternSource",
     "PhaseAccuracy",
     "PredictionDocument",
     "Refusal",

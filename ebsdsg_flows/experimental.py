@@ -1,0 +1,369 @@
+"""What ``ebsdsg patterns`` does: import, show and choose experimental patterns, with documents."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ebsdsg_flows.settings import get_settings
+
+if TYPE_CHECKING:
+    from ebsdsg_ml.experimental.given import Given
+    from ebsdsg_ml.experimental.pattern_set import PatternSet
+    from ebsdsg_ml.experimental.processing import PatternProcessing
+    from stores.collections import Stores
+    from stores.documents import ExperimentalPatternsDocument
+
+FOLDER = "patterns"
+
+
+class PatternCommandError(ValueError):
+    """A file or an option given to ``ebsdsg patterns`` is not usable."""
+
+
+def read_settings(path: Path, what: str) -> dict[str, Any]:
+    """Entries of a YAML file.
+
+    Parameters
+    ----------
+    path : file.
+    what : it says, for messages.
+
+    Raises
+    ------
+    PatternCommandError
+        If the file is missing, is not YAML, or is not a mapping.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    if not path.is_file():
+        raise PatternCommandError(f"no {what} file at {path}")
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise PatternCommandError(f"{path} is not readable as YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise PatternCommandError(f"{path} must hold the entries of the {what}, one per line")
+    return content
+
+
+def processing_of(size: int | None, settings: Path | None, like: str | None) -> PatternProcessing:
+    """Processing that the options of an import ask for.
+
+    Parameters
+    ----------
+    size : pixels per side; None takes the data set's, or 229.
+    settings : YAML file of processing steps.
+    like : file or key of a simulated data set whose corrections are followed.
+
+    Raises
+    ------
+    PatternCommandError
+        If two of them contradict each other.
+    """
+    from ebsdsg_ml.experimental.processing import PatternProcessing
+
+    if settings is not None and like is not None:
+        raise PatternCommandError("either --processing or --like, not both")
+    if like is not None:
+        from ebsdsg_flows.dataset_commands import open_named
+
+        with open_named(like) as opened:
+            recipe = opened.recipe
+        if size is not None and size != recipe.size:
+            raise PatternCommandError(f"--size {size}: {like} has {recipe.size} pixels per side")
+        return PatternProcessing.like(recipe)
+    values = {} if settings is None else read_settings(settings, "processing")
+    if size is not None:
+        if values.get("size", size) != size:
+            raise PatternCommandError(f"--size {size}, but {settings} says {values['size']}")
+        values["size"] = size
+    return PatternProcessing.from_dict(values)
+
+
+def import_files(
+    files: list[Path],
+    output: Path | None,
+    *,
+    given: Given,
+    processing: PatternProcessing,
+    group: str | None = None,
+    quality_mask: float | None = None,
+    database: bool = True,
+    quiet: bool = False,
+) -> None:
+    """Import patterns, record them unless told not to, and say what they are.
+
+    Parameters
+    ----------
+    files : files and folders.
+    output : where the set is wanted; below the data root by default.
+    given, processing, group, quality_mask : see
+        :func:`ebsdsg_ml.experimental.read.import_patterns`.
+    database : also keep the set below the data root, with a document.
+    quiet : no progress bar.
+
+    Raises
+    ------
+    PatternCommandError
+        If the set would be kept nowhere.
+    """
+    import shutil
+    import tempfile
+
+    from rich.progress import Progress
+
+    from ebsdsg_ml.experimental.read import import_patterns
+    from ebsdsg_sim.atomic_file import new_file
+
+    if output is None and not database:
+        raise PatternCommandError("--no-database needs --output FILE")
+    if output is not None and output.suffix.lower() not in (".h5", ".hdf5"):
+        raise PatternCommandError(f"--output {output}: give a name that ends in .h5")
+    root = get_settings().root / FOLDER
+    if database:
+        root.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=root if database else None, prefix=".import-") as folder,
+        Progress(disable=quiet) as bar,
+    ):
+        task = bar.add_task("patterns", total=None)
+
+        def progress(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, description=what)
+
+        written = Path(folder) / "patterns.h5"
+        held = import_patterns(
+            files,
+            written,
+            processing=processing,
+            given=given,
+            group=group,
+            quality_mask=quality_mask,
+            progress=progress,
+        )
+        if output is not None:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            with new_file(output) as temporary:
+                shutil.copyfile(written, temporary)
+        if database:
+            from ebsdsg_flows.session import open_stores
+
+            document = record(open_stores(), written)
+            print(f"patterns {document.key}")
+            print(f"picture  {get_settings().root / document.pictures[0].path}")
+            output = output or get_settings().root / document.file.path
+    print(f"file     {output}")
+    print_set(held)
+
+
+def record(stores: Stores, path: Path) -> ExperimentalPatternsDocument:
+    """Keep a set of patterns below the data root, with a contact sheet, and write its document.
+
+    Parameters
+    ----------
+    stores : open database.
+    path : file of the set; it is moved if it lies below the data root, and copied otherwise.
+
+    Returns
+    -------
+    The document; the one that exists if the same set was recorded before.
+    """
+    import shutil
+
+    import numpy as np
+
+    from ebsdsg_flows.datasets import reference
+    from ebsdsg_ml.experimental.pattern_set import read_pattern_set
+    from ebsdsg_ml.experimental.sheet import pattern_sheet, phase_summary, quality_summary
+    from ebsdsg_ml.pattern_source import file_sha256
+    from ebsdsg_sim.atomic_file import new_file
+    from stores.documents import ExperimentalPatternsDocument, PatternPhase, PatternSource
+
+    root = get_settings().root
+    held = read_pattern_set(path)
+    content = held.content_sha256()
+    key = ExperimentalPatternsDocument.key_of(content)
+    kept = root / FOLDER / f"{key}.h5"
+    known = stores.get(ExperimentalPatternsDocument, key)
+    if known is not None and kept.is_file() and file_sha256(kept) == known.file.sha256:
+        return known
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    picture = kept.with_suffix(".png")
+    with new_file(kept) as temporary:
+        shutil.copyfile(path, temporary)
+    with new_file(picture) as temporary:
+        pattern_sheet(kept).save(temporary, format="PNG")
+    document = ExperimentalPatternsDocument(
+        key=key,
+        content_sha256=content,
+        processing=held.processing,
+        quality_definition=held.quality_definition,
+        quality=quality_summary(held.quality),
+        n_patterns=len(held),
+        unlabelled=int((held.label == 0).sum()),
+        with_geometry=int(np.isfinite(held.pc).all(axis=1).sum()),
+        with_orientation=int(np.isfinite(held.quaternions).all(axis=1).sum()),
+        phases=[PatternPhase(**row) for row in phase_summary(held)],
+        sources=[PatternSource(**row) for row in held.sources],
+        selection=held.selection,
+        file=reference(kept, root, file_sha256(kept)),
+        pictures=[reference(picture, root, file_sha256(picture))],
+    )
+    stores.save(document)
+    return document
+
+
+def set_path(name: str) -> Path:
+    """File of a set of patterns by its path, or by its key or the beginning of it.
+
+    Parameters
+    ----------
+    name : path or key.
+
+    Raises
+    ------
+    PatternCommandError
+        If no set, or more than one, is called so.
+    """
+    import re
+
+    if Path(name).is_file():
+        return Path(name)
+    if re.fullmatch(r"[0-9a-f]{4,64}", name) is None:
+        raise PatternCommandError(f"{name} is neither a file nor the key of a set of patterns")
+    from ebsdsg_flows.session import open_stores
+
+    found = list(
+        open_stores()
+        .experimental_patterns.find({"key": {"$regex": f"^{name}"}}, {"key": 1, "file": 1})
+        .limit(2)
+    )
+    if len(found) != 1:
+        raise PatternCommandError(
+            f"{'more than one' if found else 'no'} set of patterns has a key beginning with {name}"
+        )
+    return get_settings().root / found[0]["file"]["path"]
+
+
+def show_set(name: str, output: Path | None, count: int, *, table: bool = False) -> None:
+    """Print what is in a set of patterns, and draw it.
+
+    Parameters
+    ----------
+    name : file or key.
+    output : picture (.png) or page (.html) to write.
+    count : patterns drawn.
+    table : also print a line for every pattern.
+
+    Raises
+    ------
+    PatternCommandError
+        If the output is neither a picture nor a page.
+    """
+    from ebsdsg_ml.experimental.pattern_set import read_pattern_set
+    from ebsdsg_ml.experimental.sheet import pattern_page, pattern_sheet
+    from ebsdsg_sim.atomic_file import new_file
+
+    if output is not None and output.suffix.lower() not in (".png", ".html"):
+        raise PatternCommandError(f"--output {output}: give a name that ends in .png or .html")
+    path = set_path(name)
+    held = read_pattern_set(path, patterns=False)
+    print_set(held)
+    if table:
+        print_table(held)
+    if output is None:
+        return
+    with new_file(output) as temporary:
+        if output.suffix.lower() == ".html":
+            temporary.write_text(pattern_page(path, count=count), encoding="utf-8")
+        else:
+            pattern_sheet(path, count=count).save(temporary, format="PNG")
+    print(f"wrote {output}")
+
+
+def print_set(held: PatternSet) -> None:
+    """Print processing, phases and sources of a set of patterns."""
+    import numpy as np
+
+    from ebsdsg_ml.experimental.sheet import phase_summary, source_lines
+
+    size, definition = held.processing["size"], held.quality_definition
+    files = len(np.unique(held.source))
+    print(f"{len(held)} patterns of {size} x {size} pixels from {files} file(s)")
+    steps = {k: v for k, v in held.processing.items() if k != "size" and v not in (None, False)}
+    print("processing  " + ", ".join(f"{k} {json.dumps(v)}" for k, v in steps.items()))
+    print(f"quality     {definition['formula']}, mask {definition['mask'] or 'none'}")
+    known = int(np.isfinite(held.pc).all(axis=1).sum())
+    turned = int(np.isfinite(held.quaternions).all(axis=1).sum())
+    print(f"known       pattern centre of {known}, orientation of {turned}")
+    for row in phase_summary(held):
+        group = row["space_group"] or "not known"
+        line = f"  {row['name'] or 'phase not known'}, space group {group}: {row['patterns']}"
+        low, middle, high = row["quality"] or (float("nan"),) * 3
+        line += f" patterns, quality {low:.3f} to {high:.3f}, median {middle:.3f}"
+        said = row["in_file"]
+        if row["given"].get("name") and said.get("name") not in ("", row["name"]):
+            line += f" (the file says {said['name']})"
+        print(line)
+    for kind, files, terms, remarks in source_lines(held):
+        print(f"  {kind}: {files}" + "".join(f"; {text}" for text in (terms, remarks) if text))
+    if held.selection:
+        print(f"chosen      {json.dumps(held.selection)}")
+
+
+def print_table(held: PatternSet) -> None:
+    """Print a line for every pattern."""
+    from rich.console import Console
+    from rich.table import Table
+
+    extra = [name for name in held.extra if name in ("iq", "ci", "band_contrast", "mad", "fit_deg")]
+    table = Table()
+    for name in ("row", "pattern", "phase", "group", "quality", *extra):
+        table.add_column(name, overflow="fold")
+    rows = zip(held.names(), held.phase_names(), held.label, held.quality, strict=True)
+    for i, (name, phase, label, quality) in enumerate(rows):
+        numbers = [f"{held.extra[e][i]:g}" for e in extra]
+        table.add_row(str(i), name, phase, str(label or ""), f"{quality:.4f}", *numbers)
+    Console().print(table)
+
+
+def select_best(name: str, output: Path, best: int, per: str, *, database: bool = True) -> None:
+    """Write the patterns of the best quality to a set of their own.
+
+    Parameters
+    ----------
+    name : file or key of a set.
+    output : file to write.
+    best : how many, of each phase or in all.
+    per : ``"phase"`` or ``"pool"``.
+    database : also record the choice.
+
+    Raises
+    ------
+    PatternCommandError
+        If patterns without a phase are to be chosen per phase.
+    """
+    from ebsdsg_ml.experimental.choice import best_by_quality
+    from ebsdsg_ml.experimental.pattern_set import read_pattern_set, write_selection
+
+    path = set_path(name)
+    held = read_pattern_set(path, patterns=False)
+    if per == "phase" and (unknown := int((held.phase < 0).sum())):
+        raise PatternCommandError(
+            f"{unknown} patterns have no phase: choose with --per pool, or import them with --phase"
+        )
+    if output.suffix.lower() not in (".h5", ".hdf5"):
+        raise PatternCommandError(f"--output {output}: give a name that ends in .h5")
+    groups = [f"{n} {label}" for n, label in zip(held.phase_names(), held.label, strict=True)]
+    rows = best_by_quality(held.quality, best, groups if per == "phase" else None)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    chosen = write_selection(path, output, rows, {"best": best, "per": per, "by": "quality"})
+    if database:
+        from ebsdsg_flows.session import open_stores
+
+        print(f"patterns {record(open_stores(), output).key}")
+    print(f"file     {output}")
+    print_set(chosen)
