@@ -30,12 +30,12 @@ def seconds_left() -> float | None:
     -------
     Never negative; ``None`` if there is no job, or its queue does not tell (only Slurm does).
     """
-    number = os.environ.get("SLURM_JOB_ID")
-    if not number:
-        return None
     told = os.environ.get("SLURM_JOB_END_TIME", "")
     if told.isdigit():
         return max(0.0, int(told) - time.time())
+    number = os.environ.get("SLURM_JOB_ID")
+    if not number:
+        return None
     end = _asked_end(number, int(time.monotonic() // ASK_AGAIN))
     return None if end is None else max(0.0, end - time.time())
 

@@ -5,7 +5,6 @@ Every run of a simulation has a folder of its own below that of the simulation.
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ebsdsg_flows.cluster.job import seconds_left
 from ebsdsg_flows.engines.base import Control, EngineFailure, Progress
 from ebsdsg_flows.engines.emsoft.configuration import Installation, RunFolder, threads_of
 from ebsdsg_flows.engines.emsoft.failures import DISK_FULL, HDF5, QUEUE_ENDED
@@ -143,10 +143,9 @@ class Attempt:
     def _walltime(self) -> float:
         """Seconds for one stage: the limit, or what the queue still gives."""
         limit = self.control.walltime or self.settings.emsoft_walltime * 3600
-        end = os.environ.get("SLURM_JOB_END_TIME", "")
-        if end.isdigit():
-            left = int(end) - time.time() - QUEUE_MARGIN - self.settings.emsoft_grace
-            limit = max(1.0, min(limit, left))
+        left = seconds_left()
+        if left is not None:
+            limit = max(1.0, min(limit, left - QUEUE_MARGIN - self.settings.emsoft_grace))
         return limit
 
     def check_space(self) -> None:
