@@ -217,14 +217,14 @@ class TestOtherLibraries:
     def test_launchpad_runs_a_workflow_in_the_same_database(
         self, stores: Stores, clean_dir: Path
     ) -> None:
-        from fireworks import Firework, ScriptTask, Workflow
+        from fireworks import Firework, FWorker, ScriptTask, Workflow
         from fireworks.core.rocket_launcher import rapidfire
 
         launchpad = stores.launchpad(strm_lvl="ERROR")
 
         launchpad.reset("", require_password=False)
         launchpad.add_wf(Workflow([Firework(ScriptTask.from_str("true"), name="one")]))
-        rapidfire(launchpad, nlaunches=1, strm_lvl="ERROR")
+        rapidfire(launchpad, FWorker(), nlaunches=1, strm_lvl="ERROR")
         assert stores.database["fireworks"].find_one({"name": "one"})["state"] == "COMPLETED"
 
 
