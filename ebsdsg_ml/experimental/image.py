@@ -7,6 +7,7 @@ XML, in the private tag 51122.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -63,7 +64,8 @@ def _read(path: Path) -> tuple[np.ndarray, str | None]:
     if not path.stat().st_size:
         raise ImageError(f"{path} is not a readable image: the file is empty")
     try:
-        with Image.open(path) as image:
+        # a broken TIFF file makes Pillow warn before it fails; the error says it once
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             frames = getattr(image, "n_frames", 1)
             if frames > 1:
                 raise ImageError(f"{path} holds {frames} images; give one pattern per file")

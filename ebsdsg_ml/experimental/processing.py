@@ -48,7 +48,8 @@ class PatternProcessing:
     ----------
     size : pixels per side of a stored pattern.
     static : removes the recorded background, where there is one and the microscope has not done
-        so; None leaves it.
+        so; None leaves it.  It is subtracted by default: division makes the noise of a screen's
+        dark edge as strong as its middle.
     dynamic : removes each pattern's own blur; None leaves it.
     round_screen : the pattern shows a round screen that touches the square's edges: what lies
         outside it is set to the mean inside before corrections, so that no edge enters the blur.
@@ -62,7 +63,7 @@ class PatternProcessing:
     """
 
     size: int = 229
-    static: StaticCorrection | None = field(default_factory=StaticCorrection)
+    static: StaticCorrection | None = field(default_factory=lambda: StaticCorrection("subtract"))
     dynamic: DynamicCorrection | None = field(default_factory=DynamicCorrection)
     round_screen: bool = False
     mask: CircularMask | None = None
@@ -124,7 +125,7 @@ class PatternProcessing:
                 made[name] = None
                 continue
             try:
-                made[name] = part(**({} if options is True else options))
+                made[name] = part(**options) if options is not True else _usual(cls(), name)
             except (TypeError, ImperfectionError) as error:
                 raise PatternFileError(f"processing: {name} = {options!r}: {error}") from None
         return cls(**made)
@@ -185,6 +186,11 @@ class PatternProcessing:
     def uses_static(self, background: np.ndarray | None, corrected: bool | None) -> bool:
         """Whether the static correction is made for patterns of a file."""
         return self.static is not None and background is not None and not corrected
+
+
+def _usual(processing: PatternProcessing, name: str) -> Any:
+    """A step as it is made by default, or with the defaults of its class."""
+    return getattr(processing, name) or PARTS[name]()
 
 
 def _filled_corners(x: Any) -> Any:
