@@ -172,7 +172,9 @@ class Slurm:
                 daemon.kill()
                 daemon.wait()
         self.daemons.clear()
-        left = self.processes()
+        patience = time.monotonic() + 10
+        while (left := self.processes()) and time.monotonic() < patience:
+            time.sleep(0.2)
         for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -189,7 +191,11 @@ class Slurm:
                     command = (entry / "cmdline").read_bytes()
                     environment = (entry / "environ").read_bytes().split(b"\0")
                     in_a_job = any(v.startswith(b"SLURM_JOB_ID=") for v in environment)
-                    if bytes(self.folder) in command or (mark in environment and in_a_job):
+                    # the parent of a job's processes hides its command and environment
+                    files = [str(link.readlink()) for link in (entry / "fd").iterdir()]
+                    holds = any(name.startswith(f"{self.folder}/") for name in files)
+                    ours = bytes(self.folder) in command or (mark in environment and in_a_job)
+                    if ours or holds:
                         found.append(int(entry.name))
         return found
 
