@@ -79,6 +79,7 @@ def _outcome(result: TrainingResult, root: Path) -> dict[str, Any]:
         "confusion": confusion,
         "accuracy": result.validation_accuracy,
         "weights": result.weights_origin,
+        "calibration": {} if result.calibration is None else {"model": result.calibration},
         "computed_with": {
             "device": result.device,
             "threads": result.threads,

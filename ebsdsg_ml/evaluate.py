@@ -1,4 +1,4 @@
-"""A trained model against patterns it has not seen: probabilities, then tables.
+"""A trained model against patterns it has not seen: answers, then tables.
 
 Cross-validation is :func:`evaluate` once per fold with that fold's model, then :func:`join`: every
 pattern is answered exactly once, by a model that never saw its phase.
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ebsdsg_ml.datasets import Progress
+from ebsdsg_ml.ensemble_model import AnyModel
 from ebsdsg_ml.metrics import (
     Accuracy,
     class_accuracies,
@@ -22,7 +23,6 @@ from ebsdsg_ml.metrics import (
     phase_accuracies,
 )
 from ebsdsg_ml.pattern_dataset import open_patterns
-from ebsdsg_ml.pattern_model import PatternModel
 
 
 class EvaluationError(ValueError):
@@ -40,9 +40,10 @@ class Evaluation:
     dataset_sha256 : digest of the data set's content.
     rows : (n,) rows of the data set.
     truth : (n,) class indices.
-    probabilities : (n, c).
+    logits : (n, c) outputs of the network, at no temperature.
     phase : (n,) index of the pattern's phase in `phases`.
     phases, formulas : ids and formulas of all phases of the data set.
+    phase_folds : fold of each of them, -1 in a test set.
     held_out : True if no model was trained on a phase that it answered for.
     """
 
@@ -51,16 +52,22 @@ class Evaluation:
     dataset_sha256: str
     rows: np.ndarray
     truth: np.ndarray
-    probabilities: np.ndarray
+    logits: np.ndarray
     phase: np.ndarray
     phases: tuple[str, ...]
     formulas: tuple[str, ...]
+    phase_folds: tuple[int, ...]
     held_out: bool
 
     @property
     def predicted(self) -> np.ndarray:
         """(n,) index of the most probable class."""
-        return self.probabilities.argmax(axis=1)
+        return self.logits.argmax(axis=1)
+
+    @property
+    def fold(self) -> np.ndarray:
+        """(n,) fold of every pattern."""
+        return np.asarray(self.phase_folds)[self.phase]
 
     @property
     def confusion(self) -> np.ndarray:
@@ -98,7 +105,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: PatternModel,
+    model: AnyModel,
     dataset_path: str | Path,
     folds: int | Iterable[int] | None = None,
     *,
@@ -132,7 +139,7 @@ def evaluate(
     parts = []
     for start in range(0, len(patterns), batch):
         stop = min(start + batch, len(patterns))
-        parts.append(model.probabilities(patterns.read(np.arange(start, stop))))
+        parts.append(model.logits(patterns.read(np.arange(start, stop))).numpy())
         if progress is not None:
             progress(stop, len(patterns), "patterns")
     answered = {row["id"] for row in patterns.phases if row["fold"] in patterns.folds}
@@ -143,10 +150,11 @@ def evaluate(
         dataset_sha256=patterns.content_sha256,
         rows=patterns.rows,
         truth=patterns.labels,
-        probabilities=np.concatenate(parts),
+        logits=np.concatenate(parts),
         phase=patterns.phase_rows,
         phases=tuple(row["id"] for row in patterns.phases),
         formulas=tuple(row["formula"] for row in patterns.phases),
+        phase_folds=tuple(row["fold"] for row in patterns.phases),
         held_out=trained is not None and answered.isdisjoint(trained),
     )
 
@@ -178,9 +186,10 @@ def join(evaluations: Sequence[Evaluation]) -> Evaluation:
         dataset_sha256=first.dataset_sha256,
         rows=rows[order],
         truth=np.concatenate([e.truth for e in evaluations])[order],
-        probabilities=np.concatenate([e.probabilities for e in evaluations])[order],
+        logits=np.concatenate([e.logits for e in evaluations])[order],
         phase=np.concatenate([e.phase for e in evaluations])[order],
         phases=first.phases,
         formulas=first.formulas,
+        phase_folds=first.phase_folds,
         held_out=all(e.held_out for e in evaluations),
     )

@@ -1,8 +1,9 @@
 """A trained classifier as one file that can be carried to another machine.
 
 The file holds the weights and, as JSON, all that prediction needs or a reader may ask: classes,
-preprocessing, detector geometry, the data set's digest, where the weights started from and which
-code wrote it.  It is read without running anything that it contains (``weights_only``).
+processing of camera images, preprocessing, detector geometry, definition of the image quality,
+calibration, the data set's digest, where the weights started from and which code wrote it.  It is
+read without running anything that it contains (``weights_only``).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ebsdsg_ml.calibration import Calibration
 from ebsdsg_ml.dataset_file import CODE_VERSION
 from ebsdsg_ml.models import GreyRepeated, rebuild_model
+from ebsdsg_ml.temperature import soft_max
 from ebsdsg_ml.transforms import Preprocessing
 from ebsdsg_sim.atomic_file import write_atomically
 
 FORMAT = "ebsdsg model"
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
+READABLE = (1, 2)
+"""Layouts that are read; the first had no processing, no quality, and a temperature at most."""
 
 
 class ModelFileError(ValueError):
@@ -46,7 +51,12 @@ class ModelCard:
     detector : geometry of the training patterns as the recipe says it (empty: the paper's).
     dataset_sha256 : digest of the training data set's content.
     training : further facts of the training run (settings, fold, best epoch, accuracy).
-    calibration : set by later calibration (``{"temperature": T}``); empty when there is none.
+    processing : how a camera's image becomes a pattern like those of the training, entries of
+        :class:`ebsdsg_ml.experimental.processing.PatternProcessing`; empty (old files): cut to the
+        square and resampled only.
+    quality : what an image quality told beside an answer is, entries of
+        :class:`ebsdsg_ml.quality.QualityDefinition`; empty (old files): of all pixels.
+    calibration : fitted on phases that the model never saw; None when there were none.
     code_version : version of this package that trained it.
     """
 
@@ -58,7 +68,9 @@ class ModelCard:
     detector: Mapping[str, Any] = field(default_factory=dict)
     dataset_sha256: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
-    calibration: Mapping[str, float] = field(default_factory=dict)
+    processing: Mapping[str, Any] = field(default_factory=dict)
+    quality: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Calibration | None = None
     code_version: str = CODE_VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,6 +90,8 @@ class ModelCard:
             plain = dict(values)
             plain["classes"] = tuple(int(c) for c in plain["classes"])
             plain["preprocessing"] = Preprocessing.from_dict(plain["preprocessing"])
+            known = plain.get("calibration")
+            plain["calibration"] = Calibration.from_dict(known) if known else None
             return cls(**plain)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"the model's description is not usable: {error}") from error
@@ -150,15 +164,35 @@ class PatternModel:
 
         Returns
         -------
-        (n, classes) float64; rows sum to one.  Calibrated only if the card has a temperature.
+        (n, classes) float64; rows sum to one.  At the temperature of the calibration if there is
+        one.
         """
-        temperature = float(self.card.calibration.get("temperature", 1.0))
-        logits = self.logits(patterns, batch=batch).double() / temperature
-        return logits.softmax(dim=1).numpy()
+        known = self.card.calibration
+        logits = self.logits(patterns, batch=batch).double().numpy()
+        return soft_max(logits) if known is None else known.probabilities(logits)
+
+    def calibrated(self, calibration: Calibration | None) -> PatternModel:
+        """The same model with another calibration."""
+        return PatternModel(self.network, replace(self.card, calibration=calibration))
 
     def weights_sha256(self) -> str:
         """Digest of the weights, by name and bytes."""
         return state_sha256(self.network.state_dict())
+
+    def content(self) -> dict[str, Any]:
+        """What a model file holds; read again by :meth:`from_content`."""
+        state = {k: t.detach().cpu().contiguous() for k, t in self.network.state_dict().items()}
+        card = {
+            **self.card.to_dict(),
+            "repeated": isinstance(self.network, GreyRepeated),
+            "weights_sha256": state_sha256(state),
+        }
+        return {
+            "format": FORMAT,
+            "layout_version": LAYOUT_VERSION,
+            "card": json.dumps(card, sort_keys=True),
+            "weights": state,
+        }
 
     def save(self, path: str | Path) -> Path:
         """Write the model to one file, atomically.
@@ -167,26 +201,7 @@ class PatternModel:
         ----------
         path : file to write.
         """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        state = {k: t.detach().cpu().contiguous() for k, t in self.network.state_dict().items()}
-        card = {
-            **self.card.to_dict(),
-            "repeated": isinstance(self.network, GreyRepeated),
-            "weights_sha256": state_sha256(state),
-        }
-        buffer = io.BytesIO()
-        torch.save(
-            {
-                "format": FORMAT,
-                "layout_version": LAYOUT_VERSION,
-                "card": json.dumps(card, sort_keys=True),
-                "weights": state,
-            },
-            buffer,
-        )
-        write_atomically(path, buffer.getbuffer())
-        return path
+        return write_content(self.content(), Path(path))
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu") -> PatternModel:
@@ -202,20 +217,31 @@ class PatternModel:
         ModelFileError
             If the file is missing, damaged, changed or of another kind.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise ModelFileError(f"model file {path} does not exist")
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many types for damaged and unsafe files
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ModelFileError(f"{path} cannot be read as a model: {reason}") from error
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
+        return cls.from_content(read_content(path), Path(path), device=device)
+
+    @classmethod
+    def from_content(
+        cls, content: Mapping[str, Any], path: Path, *, device: str = "cpu"
+    ) -> PatternModel:
+        """Model of what a file holds.
+
+        Parameters
+        ----------
+        content : of :meth:`content`.
+        path : the file, for messages.
+        device : torch device to put the weights on.
+
+        Raises
+        ------
+        ModelFileError
+            If it is of another kind, of a layout that is not read, damaged or changed.
+        """
+        if content.get("format") != FORMAT:
             raise ModelFileError(f"{path} is not an ebsdsg model")
-        if content.get("layout_version") != LAYOUT_VERSION:
+        if content.get("layout_version") not in READABLE:
             raise ModelFileError(
                 f"{path} has layout version {content.get('layout_version')}, this program reads "
-                f"{LAYOUT_VERSION}"
+                f"{' and '.join(map(str, READABLE))}"
             )
         description = json.loads(content["card"])
         repeated, digest = description.pop("repeated"), description.pop("weights_sha256")
@@ -225,6 +251,36 @@ class PatternModel:
         network = rebuild_model(card.model, len(card.classes), repeated=repeated)
         network.load_state_dict(content["weights"])
         return cls(network.to(device), card)
+
+
+def write_content(content: Mapping[str, Any], path: Path) -> Path:
+    """Write what a model file holds, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    torch.save(dict(content), buffer)
+    write_atomically(path, buffer.getbuffer())
+    return path
+
+
+def read_content(path: str | Path) -> dict[str, Any]:
+    """What a model file holds, read without running anything in it.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged or no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"model file {path} does not exist")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types for damaged and unsafe files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelFileError(f"{path} cannot be read as a model: {reason}") from error
+    if not isinstance(content, dict):
+        raise ModelFileError(f"{path} is not an ebsdsg model")
+    return content
 
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:

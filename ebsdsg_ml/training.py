@@ -108,6 +108,8 @@ def train(
 
     import torch
 
+    from ebsdsg_ml.held_out import calibrated_on
+    from ebsdsg_ml.ranks import all_ranks
     from ebsdsg_ml.training_loop import run_training
 
     if device == "auto":
@@ -118,23 +120,36 @@ def train(
     else:
         precision = resolve_precision(config.precision, device)
         _write_json(run_file, {**identity, "precision": precision, "code_version": CODE_VERSION})
-    folds = [f for f in range(recipe.n_folds) if f != validation_fold]
-    training = open_patterns(dataset_path, folds, training=True)
-    validation = None if validation_fold is None else open_patterns(dataset_path, validation_fold)
+    training, validation = patterns_of(dataset_path, validation_fold)
     with quiet(), _threads(config.threads) as threads:
-        outcome = run_training(
-            config,
-            training,
-            validation,
-            directory,
-            precision=PRECISION[precision],
-            device=device,
-            on_epoch=on_epoch,
-            progress=progress,
-        )
+        task = {
+            **identity,
+            "dataset": str(Path(dataset_path).absolute()),
+            "directory": str(directory.absolute()),
+            "precision": PRECISION[precision],
+            "device": device,
+            "threads": threads,
+        }
+        with all_ranks(config.devices, device, task) as rank:
+            outcome = run_training(
+                config,
+                training,
+                validation,
+                directory,
+                precision=PRECISION[precision],
+                device=device,
+                on_epoch=on_epoch,
+                progress=progress,
+                rank=rank,
+            )
+    assert outcome is not None, "this is rank 0"
     best = outcome.history[outcome.best_epoch - 1]
     card = _card(config, training, outcome.origin, validation_fold, best, precision)
-    model_path = outcome.save_model(card, directory / "model.pt")
+    model = outcome.model(card)
+    if validation is not None:
+        model = calibrated_on(model, validation)
+    model_path = model.save(directory / "model.pt")
+    calibration = model.card.calibration
     result = TrainingResult(
         directory=directory,
         model_path=model_path,
@@ -155,10 +170,29 @@ def train(
         n_training=len(training),
         n_validation=0 if validation is None else len(validation),
         seconds=sum(row["seconds"] for row in outcome.history),
+        calibration=None if calibration is None else calibration.to_dict(),
     )
     _write_json(directory / "result.json", result.to_dict())
     outcome.discard_checkpoints()
     return result
+
+
+def patterns_of(
+    dataset_path: str | Path, validation_fold: int | None
+) -> tuple[PatternDataset, PatternDataset | None]:
+    """Patterns to train on, and the held-out ones.
+
+    Parameters
+    ----------
+    dataset_path : data set.
+    validation_fold : fold that is held out, or None.
+    """
+    with open_dataset(dataset_path) as opened:
+        folds = [f for f in range(opened.recipe.n_folds) if f != validation_fold]
+    training = open_patterns(dataset_path, folds, training=True)
+    if validation_fold is None:
+        return training, None
+    return training, open_patterns(dataset_path, validation_fold)
 
 
 def _card(
@@ -169,7 +203,9 @@ def _card(
     best: Mapping[str, Any],
     precision: str,
 ) -> ModelCard:
+    from ebsdsg_ml.experimental.processing import PatternProcessing
     from ebsdsg_ml.pattern_model import ModelCard
+    from ebsdsg_ml.quality import QualityDefinition
     from ebsdsg_ml.training_loop import preprocessing_of
 
     recipe = training.recipe
@@ -181,6 +217,8 @@ def _card(
         weights_origin=origin,
         detector=recipe.detector,
         dataset_sha256=training.content_sha256,
+        processing=PatternProcessing.like(recipe).to_dict(),
+        quality=QualityDefinition(recipe.size).to_dict(),
         training={
             "config": config.to_dict(),
             "validation_fold": validation_fold,

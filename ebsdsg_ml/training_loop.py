@@ -64,9 +64,9 @@ class Outcome:
         """Digest of the weights."""
         return state_sha256(self.module.network.state_dict())
 
-    def save_model(self, card: ModelCard, path: Path) -> Path:
-        """Write the model file."""
-        return PatternModel(self.module.network.cpu(), card).save(path)
+    def model(self, card: ModelCard) -> PatternModel:
+        """The trained network with what is known of it."""
+        return PatternModel(self.module.network.cpu(), card)
 
     def discard_checkpoints(self) -> None:
         """Remove what only a resume needs."""

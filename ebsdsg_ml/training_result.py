@@ -67,6 +67,8 @@ class TrainingResult:
     n_training, n_validation : numbers of patterns.
     seconds : wall time of all epochs.
     code_version : version of this package.
+    calibration : entries of :class:`ebsdsg_ml.calibration.Calibration`, fitted on the validation
+        fold and kept in the model file; None without one.
     """
 
     directory: Path
@@ -89,6 +91,7 @@ class TrainingResult:
     n_validation: int
     seconds: float
     code_version: str = CODE_VERSION
+    calibration: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, for a document."""

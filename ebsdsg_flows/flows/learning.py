@@ -9,7 +9,12 @@ from jobflow import Flow, Maker
 
 from ebsdsg_flows.flows.adaptation import AdaptationFlowMaker
 from ebsdsg_flows.jobs.adaptation import EnsembleMaker
-from ebsdsg_flows.jobs.learning import DatasetMaker, EvaluationMaker, TrainingMaker
+from ebsdsg_flows.jobs.learning import (
+    CalibrationMaker,
+    DatasetMaker,
+    EvaluationMaker,
+    TrainingMaker,
+)
 from ebsdsg_flows.jobs.reports import ReportMaker
 
 
@@ -68,9 +73,9 @@ class LearningFlowMaker(Maker):
             jobs += [*folds, evaluation]
             evaluations[name] = evaluation.output
             if name == self.final_model:
-                finals = self._final_models(name, dataset.output, campaign)
+                finals = self._final_models(name, dataset.output, evaluation.output, campaign)
                 jobs += finals
-                start = finals[0].output
+                start = finals[1].output
                 evaluations["final model"] = finals[-1].output
         for name, plan in self.adaptation.items():
             adaptation = AdaptationFlowMaker(name=name, plan=plan).jobs(datasets, start, campaign)
@@ -81,8 +86,8 @@ class LearningFlowMaker(Maker):
             part.config.manager_config = dict(self.spec)
         return Flow([*jobs, report], output=report.output, name=f"{self.name} {campaign}")
 
-    def _final_models(self, name: str, dataset: Any, campaign: str) -> list[Any]:
-        """One training on all folds for each seed; with several also their ensemble."""
+    def _final_models(self, name: str, dataset: Any, evaluation: Any, campaign: str) -> list[Any]:
+        """For each seed a training on all folds, then its calibration; of several the ensemble."""
         from ebsdsg_ml.protocol import TrainingConfig
 
         first = TrainingConfig.from_dict(self.training).seed
@@ -90,9 +95,11 @@ class LearningFlowMaker(Maker):
         for seed in range(first, first + self.final_seeds):
             title = f"train {name} final" + (f" seed {seed}" if self.final_seeds > 1 else "")
             maker = TrainingMaker(name=title, training={**self.training, "seed": seed})
-            finals.append(maker.make(dataset, None, campaign))
+            final = maker.make(dataset, None, campaign)
+            calibration = CalibrationMaker(name=title.replace("train", "calibrate", 1))
+            finals += [final, calibration.make(final.output, evaluation)]
         if self.final_seeds > 1:
             ensemble = EnsembleMaker(name=f"ensemble {name}", title="final")
-            runs = [final.output for final in finals]
+            runs = [calibrated.output for calibrated in finals[1::2]]
             finals.append(ensemble.make(runs, dataset, campaign))
         return finals

@@ -1,4 +1,4 @@
-"""The stations of learning: a data set, one training run, and what the folds say together."""
+"""The stations of learning: data set, training run, what the folds say together, calibration."""
 
 from __future__ import annotations
 
@@ -116,3 +116,28 @@ class EvaluationMaker(Maker):
                 {"key": campaign}, {"$set": {f"progress.evaluations.{found.labels}": result}}
             )
         return result
+
+
+@dataclass
+class CalibrationMaker(Maker):
+    """Calibrate a model that was trained on all folds by what its folds' models answered."""
+
+    name: str = "calibration"
+
+    @job
+    def make(self, final: str, evaluation: dict[str, Any]) -> str:
+        """Calibrate it, unless it is.
+
+        Parameters
+        ----------
+        final : key of the training run.
+        evaluation : of :class:`EvaluationMaker`, for its runs.
+
+        Returns
+        -------
+        Key of the training run.
+        """
+        from ebsdsg_flows.evaluation import calibrate_final
+        from ebsdsg_flows.session import open_stores
+
+        return calibrate_final(open_stores(), final, evaluation["runs"]).key

@@ -183,6 +183,9 @@ class TrainingRunDocument(Document):
     confusion : confusion matrices by name, such as ``validation``.
     accuracy : overall accuracy of the kept epoch on the held-out phases.
     weights : where the weights started from, ``none`` for a random start.
+    calibration : ``model``, what its file holds, fitted on phases that it never saw;
+        ``evaluation``, fitted on the answers for the *other* folds, by which its own fold was
+        judged (entries of :class:`ebsdsg_ml.calibration.Calibration`).
     computed_with : device, threads, precision, kept epoch, digest of the final weights.
     parent : key of the training run that this one continues or belongs to.
     """
@@ -209,6 +212,7 @@ class TrainingRunDocument(Document):
     per_phase: list[PhaseAccuracy] = Field(default_factory=list)
     accuracy: float | None = Field(default=None, ge=0, le=1)
     weights: str = ""
+    calibration: dict[str, dict[str, Any]] = Field(default_factory=dict)
     computed_with: dict[str, Any] = Field(default_factory=dict)
     cpu_seconds: float | None = Field(default=None, ge=0)
     failure: Failure | None = None

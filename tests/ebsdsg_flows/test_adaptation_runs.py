@@ -169,6 +169,8 @@ def test_a_campaign_names_what_is_adapted_to_what(tmp_path: Path) -> None:
         "evaluate relabelled",
         "train relabelled final seed 3",
         "train relabelled final seed 4",
+        "calibrate relabelled final seed 3",
+        "calibrate relabelled final seed 4",
         "ensemble relabelled",
         "adapt mcd seed 0",
         "adapt mcd seed 1",
