@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pymongo.collection import Collection
     from pymongo.database import Database
+
+INDEX_NOT_FOUND = 27  # MongoDB's code
 
 INDEXES: dict[str, dict[str, list[tuple[str, int]]]] = {
     "source_structures": {
@@ -111,19 +114,38 @@ INDEXES: dict[str, dict[str, list[tuple[str, int]]]] = {
 
 
 def create_indexes(database: Database[dict[str, Any]]) -> None:
-    """Create all indexes that are missing; does nothing to those that exist.
+    """Create all indexes that are missing, and anew those that an earlier version made otherwise.
+
+    Does nothing to indexes that are as they should be, or that have names of their own.
 
     Raises
     ------
     pymongo.errors.OperationFailure
-        If an index of the same name exists with other keys, or the user may not create indexes.
+        If the user may not create indexes, or a unique one has duplicates against it.
     """
     from pymongo import IndexModel
 
-    for collection, indexes in INDEXES.items():
-        database[collection].create_indexes(
+    for name, indexes in INDEXES.items():
+        collection = database[name]
+        _drop_outdated(collection, indexes)
+        collection.create_indexes(
             [
-                IndexModel(keys, name=name, unique=name.endswith("_unique"))
-                for name, keys in indexes.items()
+                IndexModel(keys, name=index, unique=index.endswith("_unique"))
+                for index, keys in indexes.items()
             ]
         )
+
+
+def _drop_outdated(
+    collection: Collection[dict[str, Any]], indexes: dict[str, list[tuple[str, int]]]
+) -> None:
+    """Drop indexes that bear one of our names but have other keys: their definition has changed."""
+    from pymongo.errors import OperationFailure
+
+    for name, present in collection.index_information().items():
+        if name in indexes and [(key, int(way)) for key, way in present["key"]] != indexes[name]:
+            try:
+                collection.drop_index(name)
+            except OperationFailure as error:
+                if error.code != INDEX_NOT_FOUND:  # another client was first
+                    raise

@@ -41,6 +41,18 @@ def test_connecting_again_changes_nothing(stores: Stores, server_root: Path) -> 
         assert set(again.simulations.index_information()) == {"_id_", *INDEXES["simulations"]}
 
 
+def test_indexes_of_an_earlier_definition_are_made_anew(stores: Stores, server_root: Path) -> None:
+    simulations = stores.database["simulations"]
+    name, keys = next((n, k) for n, k in INDEXES["simulations"].items() if n != "key_unique")
+    simulations.drop_index(name)
+    simulations.create_index([("formula", 1)], name=name)
+    simulations.create_index([("formula", -1)], name="someone_elses")
+    connect(root=server_root, database=stores.database.name).close()
+    present = simulations.index_information()
+    assert [tuple(pair) for pair in present[name]["key"]] == keys
+    assert "someone_elses" in present
+
+
 def test_uri_of_the_environment_comes_before_the_embedded_server(
     server_root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
