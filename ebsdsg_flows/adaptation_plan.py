@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+KEY = re.compile("[0-9a-f]{64}")
+"""What the key of a document looks like."""
 
 
 class AdaptationPlan(BaseModel):
@@ -15,7 +19,8 @@ class AdaptationPlan(BaseModel):
     Parameters
     ----------
     sources : names of the campaign's data sets with labels; joined.
-    target : name of a data set of the campaign (its test set, if it has one), or path of a
+    target : name of a data set of the campaign (its test set, if it has one), key (all 64 digits)
+        of a set of imported patterns or of another data set, or path of a file of either, of a
         ``.npy`` file of patterns or of a folder of images.
     start : whether to start from the campaign's final model; otherwise from ImageNet or random
         weights, as the settings say.
@@ -39,6 +44,18 @@ class AdaptationPlan(BaseModel):
         from ebsdsg_ml.adaptation import AdaptationConfig
 
         return AdaptationConfig.from_dict(value).to_dict()
+
+    def resolved(self, datasets: Iterable[str], folder: Path) -> AdaptationPlan:
+        """The same plan, a path to the target taken relative to a folder.
+
+        Parameters
+        ----------
+        datasets : names of the campaign's data sets.
+        folder : of the campaign file.
+        """
+        if self.target in datasets or KEY.fullmatch(self.target):
+            return self
+        return self.model_copy(update={"target": str(folder.absolute() / self.target)})
 
     def check(self, name: str, datasets: Iterable[str], final_model: str | None) -> None:
         """Refuse names that the campaign does not have.

@@ -306,9 +306,7 @@ def load_campaign(path: str | Path) -> Campaign:
         query = campaign.structures.model_copy(update={"source": str(path.parent / source)})
         campaign = campaign.model_copy(update={"structures": query})
     plans = {
-        name: plan
-        if plan.target in campaign.datasets
-        else plan.model_copy(update={"target": str(path.parent.absolute() / plan.target)})
+        name: plan.resolved(campaign.datasets, path.parent)
         for name, plan in campaign.adaptation.items()
     }
     return campaign.model_copy(update={"adaptation": plans})

@@ -10,14 +10,19 @@ from __future__ import annotations
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ebsdsg_ml.protocol import TrainingConfig
+from ebsdsg_ml.ranks import ALONE, Rank
 from ebsdsg_ml.sampler import step_seed
 from ebsdsg_ml.transforms import Preprocessing
+
+RANK_PURPOSE = 16
+"""Distance between the purposes of :func:`ebsdsg_ml.sampler.step_seed` of one rank and the next."""
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Patterns (n, H, W) uint8, class indices (n,), rows of the data set (n,)."""
@@ -39,6 +44,7 @@ class PatternClassifier(pl.LightningModule):
     preprocessing : how patterns become inputs.
     n_classes : number of classes.
     steps_per_epoch : batches of one epoch.
+    rank : which of the processes that make the steps together this is.
 
     Attributes
     ----------
@@ -53,6 +59,7 @@ class PatternClassifier(pl.LightningModule):
         preprocessing: Preprocessing,
         n_classes: int,
         steps_per_epoch: int,
+        rank: Rank = ALONE,
     ) -> None:
         super().__init__()
         self.network = network
@@ -60,6 +67,7 @@ class PatternClassifier(pl.LightningModule):
         self.preprocessing = preprocessing
         self.n_classes = n_classes
         self.steps_per_epoch = steps_per_epoch
+        self.rank = rank
         self.history: list[dict[str, Any]] = []
         self.confusion = torch.zeros(n_classes, n_classes, dtype=torch.int64)
         # sums over the present epoch: loss, right answers, patterns; then the same in validation
@@ -74,18 +82,31 @@ class PatternClassifier(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Fix all chance of the step (dropout included) by the step's number."""
-        torch.manual_seed(step_seed(self.config.seed, self.global_step, purpose=2))
+        torch.manual_seed(self._step_seed(purpose=2))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch of randomly cropped and flipped patterns."""
+    def _step_seed(self, purpose: int) -> int:
+        """Seed of the present step, another one on every rank."""
+        step = self.global_step
+        return step_seed(self.config.seed, step, purpose + RANK_PURPOSE * self.rank.number)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Loss of one batch of randomly cropped and flipped patterns.
+
+        Returns
+        -------
+        ``loss`` to descend, and ``mean``, the loss of the whole batch on all ranks.
+        """
         patterns, labels, _ = batch
-        generator = torch.Generator().manual_seed(step_seed(self.config.seed, self.global_step))
+        generator = torch.Generator().manual_seed(self._step_seed(purpose=0))
         inputs = self.preprocessing.for_training(patterns, generator, flips=self.config.flips)
         logits = self(inputs).float()
         loss = cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
         with torch.no_grad():
-            self.sums += _sums(loss, logits, labels)
-        return loss
+            sums = self.rank.total(_sums(loss, logits, labels), self.device)
+            self.sums += sums
+        # gradients are averaged over the ranks; weighted so, that is the mean over the patterns
+        share = len(labels) * self.rank.of / float(sums[2])
+        return {"loss": loss if share == 1 else loss * share, "mean": sums[0] / sums[2]}
 
     def on_validation_epoch_start(self) -> None:
         """Begin counting anew."""
@@ -100,6 +121,26 @@ class PatternClassifier(pl.LightningModule):
         cells = (labels * self.n_classes + logits.argmax(dim=1)).cpu()
         counts = torch.bincount(cells, minlength=self.n_classes**2)
         self.confusion += counts.reshape(self.n_classes, self.n_classes)
+
+    def on_validation_epoch_end(self) -> None:
+        """Add up what the ranks counted."""
+        self.validation_sums = self.rank.total(self.validation_sums, self.device)
+        self.confusion = self.rank.total(self.confusion, self.device)
+
+    @torch.no_grad()
+    def answers(self, patterns: np.ndarray) -> list[int]:
+        """Most probable class of some patterns; averages and random state stay as they are.
+
+        Parameters
+        ----------
+        patterns : (n, H, W) uint8.
+        """
+        training = self.training
+        self.eval()
+        inputs = self.preprocessing.for_evaluation(torch.from_numpy(patterns))
+        answers = self(inputs.to(self.device)).argmax(dim=1).tolist()
+        self.train(training)
+        return answers
 
     def close_epoch(self, seconds: float) -> dict[str, Any]:
         """Append the row of the epoch that ended and return it.

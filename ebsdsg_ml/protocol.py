@@ -55,7 +55,10 @@ class TrainingConfig:
     channels_last : memory layout; a little faster on CPUs, much on GPUs.
     threads : CPU threads of the computation; None leaves the process's setting.  The weights depend
         on it in the last bits.
-    workers : processes that read patterns; 0 reads in the training process.
+    devices : GPUs, or processes on a CPU, of one machine that make every step together, each with
+        its share of the batch; the mean of their gradients is that of the batch.  BatchNorm sees
+        each share alone and keeps the first device's averages.
+    workers : processes that read patterns (for each device); 0 reads in the training process.
     checkpoint_steps : steps between resume points inside an epoch; 0 makes one per epoch only.
     seed : of weights, order, crops and flips.
 
@@ -85,17 +88,22 @@ class TrainingConfig:
     precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     channels_last: bool = True
     threads: int | None = None
+    devices: int = 1
     workers: int = 0
     checkpoint_steps: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        whole = {"epochs": 1, "batch_size": 2, "step_epochs": 1, "workers": 0}
+        whole = {"epochs": 1, "batch_size": 2, "step_epochs": 1, "devices": 1, "workers": 0}
         for name, low in {**whole, "patience": 0, "checkpoint_steps": 0, "seed": 0}.items():
             check_whole(self, name, low, TrainingConfigError)
         for name in ("crop", "threads"):
             if getattr(self, name) is not None:
                 check_whole(self, name, 1, TrainingConfigError)
+        if self.batch_size < 2 * self.devices:
+            raise TrainingConfigError(
+                f"batch_size = {self.batch_size}: {self.devices} devices need two patterns each"
+            )
         ranges: dict[str, tuple[float, float]] = {
             "learning_rate": (0.0, math.inf),
             "momentum": (0.0, 1.0),

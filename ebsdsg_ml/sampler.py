@@ -75,6 +75,8 @@ class EpochSampler:
     batch_size : largest batch.
     seed : of the order.
     position : tells the number of steps made, over all epochs; None counts :meth:`advance`.
+    share : gives the part of a batch that is iterated over, for one of several devices; None is the
+        whole of it.  Batches, order and position are the same on all devices.
 
     Raises
     ------
@@ -88,6 +90,7 @@ class EpochSampler:
         batch_size: int,
         seed: int,
         position: Callable[[], int] | None = None,
+        share: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         if batch_size < 1 or not len(patterns):
             raise SamplerError(f"batches of {batch_size} from {len(patterns)} patterns")
@@ -95,6 +98,7 @@ class EpochSampler:
         self.steps_per_epoch = -(-len(patterns) // batch_size)
         self._steps = 0
         self._position = position
+        self._share = share
 
     def __len__(self) -> int:
         """Batches of a whole epoch."""
@@ -128,7 +132,7 @@ class EpochSampler:
         """Batches left in the present epoch."""
         epoch, done = divmod(self.position, self.steps_per_epoch)
         for batch in self.batches(epoch)[done:]:
-            yield batch.tolist()
+            yield (batch if self._share is None else self._share(batch)).tolist()
 
     def state_dict(self) -> dict[str, Any]:
         """Position and what gives it a meaning; plain JSON types."""

@@ -109,6 +109,7 @@ def train(
     import torch
 
     from ebsdsg_ml.held_out import calibrated_on
+    from ebsdsg_ml.ranks import all_ranks
     from ebsdsg_ml.training_loop import run_training
 
     if device == "auto":
@@ -119,20 +120,29 @@ def train(
     else:
         precision = resolve_precision(config.precision, device)
         _write_json(run_file, {**identity, "precision": precision, "code_version": CODE_VERSION})
-    folds = [f for f in range(recipe.n_folds) if f != validation_fold]
-    training = open_patterns(dataset_path, folds, training=True)
-    validation = None if validation_fold is None else open_patterns(dataset_path, validation_fold)
+    training, validation = patterns_of(dataset_path, validation_fold)
     with quiet(), _threads(config.threads) as threads:
-        outcome = run_training(
-            config,
-            training,
-            validation,
-            directory,
-            precision=PRECISION[precision],
-            device=device,
-            on_epoch=on_epoch,
-            progress=progress,
-        )
+        task = {
+            **identity,
+            "dataset": str(Path(dataset_path).absolute()),
+            "directory": str(directory.absolute()),
+            "precision": PRECISION[precision],
+            "device": device,
+            "threads": threads,
+        }
+        with all_ranks(config.devices, device, task) as rank:
+            outcome = run_training(
+                config,
+                training,
+                validation,
+                directory,
+                precision=PRECISION[precision],
+                device=device,
+                on_epoch=on_epoch,
+                progress=progress,
+                rank=rank,
+            )
+    assert outcome is not None, "this is rank 0"
     best = outcome.history[outcome.best_epoch - 1]
     card = _card(config, training, outcome.origin, validation_fold, best, precision)
     model = outcome.model(card)
@@ -165,6 +175,24 @@ def train(
     _write_json(directory / "result.json", result.to_dict())
     outcome.discard_checkpoints()
     return result
+
+
+def patterns_of(
+    dataset_path: str | Path, validation_fold: int | None
+) -> tuple[PatternDataset, PatternDataset | None]:
+    """Patterns to train on, and the held-out ones.
+
+    Parameters
+    ----------
+    dataset_path : data set.
+    validation_fold : fold that is held out, or None.
+    """
+    with open_dataset(dataset_path) as opened:
+        folds = [f for f in range(opened.recipe.n_folds) if f != validation_fold]
+    training = open_patterns(dataset_path, folds, training=True)
+    if validation_fold is None:
+        return training, None
+    return training, open_patterns(dataset_path, validation_fold)
 
 
 def _card(

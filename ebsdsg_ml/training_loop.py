@@ -1,19 +1,14 @@
-"""Lightning's part of a training run: trainer, resume points, best weights.
-
-A resume point is a Lightning checkpoint (weights, optimiser, schedule, loop counters) with the
-history so far; order and augmentation need no state of their own, they follow from the step.  It is
-written under a temporary name and renamed, so that a kill never leaves half of one.
-"""
+"""Lightning's part of a training run: the trainer, and what happens at the end of every epoch."""
 
 from __future__ import annotations
 
-import io
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
@@ -23,11 +18,15 @@ from ebsdsg_ml.datasets import Progress
 from ebsdsg_ml.models import build_model
 from ebsdsg_ml.pattern_dataset import PatternDataset
 from ebsdsg_ml.pattern_model import ModelCard, PatternModel, state_sha256
-from ebsdsg_ml.protocol import TrainingConfig
+from ebsdsg_ml.protocol import TrainingConfig, TrainingConfigError
+from ebsdsg_ml.ranks import ALONE, Rank
+from ebsdsg_ml.resume_point import BestWeights, ResumePoint
 from ebsdsg_ml.sampler import EpochSampler
 from ebsdsg_ml.training_result import OnEpoch, TrainingError, write_history
 from ebsdsg_ml.transforms import Preprocessing, check_flips, crop_size
-from ebsdsg_sim.atomic_file import new_file, write_atomically
+
+ANSWERED = 128
+"""Held-out patterns that a device answers at the same time."""
 
 
 def preprocessing_of(config: TrainingConfig, size: int) -> Preprocessing:
@@ -74,87 +73,10 @@ class Outcome:
             (self.directory / name).unlink(missing_ok=True)
 
 
-class ResumePoint(pl.Callback):
-    """Writes resume points, at the end of every epoch and every so many steps.
-
-    Parameters
-    ----------
-    directory : folder of the run.
-    every : steps between points inside an epoch; 0 for none.
-    """
-
-    FILE = "resume.ckpt"
-
-    def __init__(self, directory: Path, every: int) -> None:
-        self.path = directory / self.FILE
-        self.every = every
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, *_: object
-    ) -> None:
-        """Write a point inside an epoch, if it is time; the epoch's last step waits for its end."""
-        step = trainer.global_step
-        inside = step % module.steps_per_epoch != 0  # type: ignore[operator]
-        if self.every and inside and step % self.every == 0:
-            self.write(trainer)
-
-    def history(self) -> list[dict[str, Any]]:
-        """Epochs finished at the point; none if there is no point."""
-        if not self.path.exists():
-            return []
-        return list(torch.load(self.path, map_location="cpu", weights_only=True)["history"])
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """State of the classifier at the point."""
-        return torch.load(self.path, map_location="cpu", weights_only=True)["state_dict"]
-
-    def write(self, trainer: pl.Trainer) -> None:
-        """Write a point now."""
-        with new_file(self.path) as temporary:
-            trainer.save_checkpoint(temporary)
-
-
-class BestWeights:
-    """The weights of the best epoch so far, kept in a file beside the resume point.
-
-    Parameters
-    ----------
-    directory : folder of the run.
-    """
-
-    FILE = "best.pt"
-
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / self.FILE
-
-    def consider(self, module: PatternClassifier) -> None:
-        """Keep the present weights if the last epoch is the best; ties go to the earlier one."""
-        row = module.history[-1]
-        score = row["validation_accuracy"]
-        earlier = [r["validation_accuracy"] for r in module.history[:-1]]
-        if score is not None and all(score > other for other in earlier):
-            buffer = io.BytesIO()
-            torch.save(
-                {
-                    "epoch": row["epoch"],
-                    "confusion": module.confusion.clone(),
-                    "weights": {k: t.cpu() for k, t in module.network.state_dict().items()},
-                },
-                buffer,
-            )
-            write_atomically(self.path, buffer.getbuffer())
-
-    def restore(self, module: PatternClassifier) -> tuple[int, list[list[int]] | None]:
-        """Put the best weights into the module; return their epoch and confusion matrix."""
-        if module.history[-1]["validation_accuracy"] is None:
-            return len(module.history), None
-        best = torch.load(self.path, map_location=module.device, weights_only=True)
-        module.network.load_state_dict(best["weights"])
-        return int(best["epoch"]), best["confusion"].tolist()
-
-
 class EpochEnd(pl.Callback):
     """Closes an epoch: picture, row of the history, best weights, resume point, report.
+
+    Only rank 0 writes and reports.
 
     Parameters
     ----------
@@ -180,16 +102,18 @@ class EpochEnd(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Report the epochs of a resumed run again."""
         assert isinstance(module, PatternClassifier)
+        self.started = time.perf_counter()
+        if not trainer.is_global_zero:
+            return
         for row in module.history:
             if self.on_epoch is not None:
                 self.on_epoch(row)
-        self.started = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: object
     ) -> None:
         """Report the step; refuse to go on without a finite loss."""
-        loss = float(outputs["loss"])
+        loss = float(outputs["mean"])
         if loss != loss or loss in (float("inf"), float("-inf")):
             raise TrainingError(
                 f"the loss is {loss} at step {trainer.global_step}: lower the learning rate"
@@ -204,13 +128,14 @@ class EpochEnd(pl.Callback):
         now = time.perf_counter()
         row = module.close_epoch(now - self.started)
         self.started = now
-        images = self.grid.draw(module, row["epoch"])
-        row["files"] = {"checkpoint": ResumePoint.FILE, "images": images}
-        write_history(self.grid.directory, module.history)
-        self.best.consider(module)
+        if trainer.is_global_zero:
+            images = self.grid.draw(module.answers, row["epoch"])
+            row["files"] = {"checkpoint": ResumePoint.FILE, "images": images}
+            write_history(self.grid.directory, module.history)
+            self.best.consider(module)
         self.resume.write(trainer)
         trainer.should_stop = module.config.is_over(module.history)
-        if self.on_epoch is not None:
+        if trainer.is_global_zero and self.on_epoch is not None:
             self.on_epoch(row)
 
 
@@ -224,7 +149,8 @@ def run_training(
     device: str,
     on_epoch: OnEpoch | None,
     progress: Progress | None,
-) -> Outcome:
+    rank: Rank = ALONE,
+) -> Outcome | None:
     """Make all steps of a run that are still to be made.
 
     Parameters
@@ -233,10 +159,16 @@ def run_training(
     precision : Lightning's name of the precision.
     device : ``"cpu"`` or ``"cuda"``.
     on_epoch, progress : told of epochs and steps.
+    rank : which of the processes that make the steps together this is.
 
     Returns
     -------
-    The outcome, with the best weights in place.
+    The outcome, with the best weights in place; None if this is not rank 0.
+
+    Raises
+    ------
+    TrainingConfigError
+        If the batches are too small to be shared out over the devices.
     """
     if config.flips:
         check_flips(training.classes)
@@ -245,16 +177,24 @@ def run_training(
     network, origin = build_model(config.model, n_classes, weights=config.weights, seed=config.seed)
     if config.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    batches = EpochSampler(training, config.batch_size, config.seed, lambda: trainer.global_step)
-    module = PatternClassifier(network, config, preprocessing, n_classes, len(batches))
+    batches = EpochSampler(
+        training, config.batch_size, config.seed, lambda: trainer.global_step, share=rank.share
+    )
+    smallest = len(training) // len(batches)
+    if rank.of > 1 and smallest < 2 * rank.of:
+        raise TrainingConfigError(
+            f"devices = {rank.of}: batches of {smallest} patterns leave a device fewer than two"
+        )
+    module = PatternClassifier(network, config, preprocessing, n_classes, len(batches), rank)
     best, resume = BestWeights(directory), ResumePoint(directory, config.checkpoint_steps)
-    grid = AnswerGrid(directory, training if validation is None else validation)
+    grid = AnswerGrid.of_dataset(directory, training if validation is None else validation)
     end = EpochEnd(best, resume, grid, on_epoch, progress, config.epochs * len(batches))
     deterministic = torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         trainer = pl.Trainer(
             accelerator=device,
-            devices=1,
+            devices=rank.of,
+            strategy=rank.strategy(),
             precision=precision,  # type: ignore[arg-type]
             max_epochs=config.epochs,
             callbacks=[resume, end],
@@ -278,7 +218,7 @@ def run_training(
         if validation is not None:
             check = DataLoader(
                 validation,  # type: ignore[arg-type]
-                batch_size=128,
+                batch_sampler=held_out_batches(len(validation), rank),  # type: ignore[arg-type]
                 collate_fn=collate,
                 num_workers=config.workers,
             )
@@ -302,5 +242,26 @@ def run_training(
             f"the run in {directory} stopped after {len(module.history)} of {config.epochs} "
             "epochs (SIGTERM or interrupt); start it again to go on"
         )
+    if rank.number:
+        return None
     best_epoch, confusion = best.restore(module)
     return Outcome(directory, module, origin, best_epoch, confusion)
+
+
+def held_out_batches(n: int, rank: Rank) -> list[list[int]]:
+    """A rank's share of all held-out patterns, in as many batches as every other rank has.
+
+    Parameters
+    ----------
+    n : number of held-out patterns.
+    rank : whose share.
+
+    Raises
+    ------
+    TrainingConfigError
+        If there are fewer patterns than ranks.
+    """
+    if n < rank.of:
+        raise TrainingConfigError(f"devices = {rank.of}: there are {n} held-out patterns")
+    together = np.array_split(np.arange(n), -(-n // (ANSWERED * rank.of)))
+    return [rank.share(batch).tolist() for batch in together]

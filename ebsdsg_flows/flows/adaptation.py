@@ -45,9 +45,9 @@ class AdaptationFlowMaker(Maker):
         """
         from ebsdsg_flows.adaptation_plan import AdaptationPlan
 
-        plan = AdaptationPlan.model_validate(self.plan)
+        plan = AdaptationPlan.model_validate(self.plan).resolved(datasets, Path())
         sources = [datasets[source] for source in plan.sources]
-        target = datasets.get(plan.target) or str(Path(plan.target).absolute())
+        target = datasets.get(plan.target, plan.target)
         first = plan.settings["seed"]
         runs = []
         for seed in range(first, first + plan.seeds):

@@ -6,23 +6,17 @@ its result back and computes nothing.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ebsdsg_ml.adaptation.config import AdaptationConfig
-from ebsdsg_ml.adaptation.domains import DomainError, Labelled, check_patterns
-from ebsdsg_ml.dataset_file import DatasetError, open_dataset
-from ebsdsg_ml.experimental.pattern_set import is_pattern_set
-from ebsdsg_ml.experimental.processing import PatternProcessing
-from ebsdsg_ml.experimental.read import read_patterns
-from ebsdsg_ml.experimental.scan import PatternFileError
-from ebsdsg_ml.splits import TEST
+from ebsdsg_ml.adaptation.domains import DomainError, Labelled
+from ebsdsg_ml.adaptation.result import AdaptationResult
+from ebsdsg_ml.adaptation.target import TargetPatterns, read_target
+from ebsdsg_ml.answer_grid import SHOWN, AnswerGrid, Shown, picture_of
+from ebsdsg_ml.dataset_file import open_dataset
 from ebsdsg_ml.training_result import OnEpoch, TrainingError, write_history
 from ebsdsg_sim.atomic_file import write_atomically
 
@@ -31,131 +25,6 @@ if TYPE_CHECKING:
     from ebsdsg_ml.pattern_model import PatternModel
 
 RESUME, RESULT, MODEL = "resume.pt", "result.json", "model.pt"
-
-
-@dataclass(frozen=True)
-class TargetPatterns:
-    """Patterns to adapt to.
-
-    Parameters
-    ----------
-    patterns : (n, size, size) uint8.
-    labels : (n,) class indices where the truth is known (only ever recorded), or None.
-    sha256 : digest of the patterns.
-    """
-
-    patterns: np.ndarray
-    labels: np.ndarray | None
-    sha256: str
-
-
-def read_target(path: str | Path, classes: Sequence[int], size: int) -> TargetPatterns:
-    """Patterns to adapt to, from whatever holds them.
-
-    Parameters
-    ----------
-    path : data-set file, of which the test set is taken if it has one; ``.npy`` file of
-        (n, size, size) uint8; a set of experimental patterns, as it was processed when imported; or
-        a folder of vendors' files or images, cropped and resampled to what training patterns are.
-    classes : space-group numbers; a data set of the same classes has known labels.
-    size : pixels per side of the source patterns.
-
-    Raises
-    ------
-    DomainError
-        If there is nothing to read, or the patterns are of another size.
-    """
-    path = Path(path)
-    labels: np.ndarray | None = None
-    if path.is_dir() or is_pattern_set(path):
-        plain = PatternProcessing(size, static=None, dynamic=None)
-        try:
-            held = read_patterns(path, processing=plain if path.is_dir() else None)
-        except PatternFileError as error:
-            raise DomainError(f"target: {error}") from error
-        patterns = held.patterns
-        if set(held.label.tolist()) <= set(classes):
-            labels = np.searchsorted(np.array(classes), held.label)
-    elif path.suffix == ".npy":
-        if not path.is_file():
-            raise DomainError(f"target {path} does not exist")
-        patterns = np.load(path, allow_pickle=False)
-    else:
-        try:
-            with open_dataset(path) as opened:
-                same = opened.recipe.class_numbers == tuple(classes)
-                folds = TEST if opened.recipe.test else None
-            found = Labelled.read(path, folds)
-        except DatasetError as error:
-            raise DomainError(
-                f"target: {error}; give a data set, imported patterns, a .npy file or a folder"
-            ) from error
-        patterns, labels = found.patterns, found.labels if same else None
-    check_patterns(patterns)
-    if patterns.shape[1] != size:
-        raise DomainError(
-            f"{path}: patterns of {patterns.shape[1]} pixels, the source's have {size}"
-        )
-    return TargetPatterns(patterns, labels, hashlib.sha256(patterns.tobytes()).hexdigest())
-
-
-@dataclass(frozen=True)
-class AdaptationResult:
-    """What an adaptation gave.
-
-    Parameters
-    ----------
-    model_path, model_sha256, weights_sha256 : the model file and the weights in it.
-    history : one row per epoch; see :class:`ebsdsg_ml.adaptation.fit.Adapted`.
-    best_epoch, criterion : whose weights the model has, and what chose it.
-    prior : estimated shares of the classes in the target, or None.
-    classes : space-group numbers.
-    config : the settings.
-    weights_origin : what the weights started from.
-    precision, device, threads : what was computed with.
-    sources_sha256, target_sha256 : digests of the patterns.
-    n_source, n_target : their numbers.
-    target_accuracy : of the chosen epoch where the truth is known; nothing was chosen by it.
-    """
-
-    model_path: Path
-    model_sha256: str
-    weights_sha256: str
-    history: list[dict[str, Any]]
-    best_epoch: int
-    criterion: str
-    prior: list[float] | None
-    classes: tuple[int, ...]
-    config: AdaptationConfig
-    weights_origin: str
-    precision: str
-    device: str
-    threads: int
-    sources_sha256: tuple[str, ...]
-    target_sha256: str
-    n_source: int
-    n_target: int
-    target_accuracy: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return {
-            **asdict(self),
-            "model_path": self.model_path.name,
-            "classes": list(self.classes),
-            "sources_sha256": list(self.sources_sha256),
-            "config": self.config.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any], directory: Path) -> AdaptationResult:
-        """Inverse of :meth:`to_dict`, for the folder that the result was found in."""
-        plain = dict(values)
-        plain["model_path"] = directory / plain["model_path"]
-        plain["classes"] = tuple(plain["classes"])
-        plain["sources_sha256"] = tuple(plain["sources_sha256"])
-        plain["config"] = AdaptationConfig.from_dict(plain["config"])
-        return cls(**plain)
 
 
 def run_adaptation(
@@ -252,15 +121,23 @@ def _adapt(
         if fold is not None:
             held_out.append(Labelled.read(path, fold))
 
+    held = Labelled.joined(held_out) if held_out else None
+    grid = _grid(directory, held or Labelled.joined(parts), pool, kind[1])
+
     def watch(model: PatternModel) -> dict[str, float]:
-        assert pool.labels is not None
+        grid.draw(
+            lambda patterns: model.logits(patterns).argmax(dim=1).tolist(),
+            model.card.training["epoch"],
+        )
+        if pool.labels is None:
+            return {}
         answers = model.logits(pool.patterns).argmax(dim=1).numpy()
         return {"accuracy": float((answers == pool.labels).mean())}
 
     rows: list[dict[str, Any]] = []
 
     def report(row: dict[str, Any]) -> None:
-        row["files"] = {"checkpoint": RESUME}
+        row["files"] = {"checkpoint": RESUME, "images": picture_of(row["epoch"])}
         rows.append(row)
         write_history(directory, rows)
         if on_epoch is not None:
@@ -273,9 +150,9 @@ def _adapt(
         classes=kind[1],
         label=kind[0],
         start=None if start is None else PatternModel.load(start),
-        validation=Labelled.joined(held_out) if held_out else None,
+        validation=held,
         resume=directory / RESUME,
-        watch=None if pool.labels is None else watch,
+        watch=watch,
         report=report,
         progress=progress,
         device=device,
@@ -310,6 +187,17 @@ def _adapt(
     return result
 
 
+def _grid(
+    directory: Path, source: Labelled, pool: TargetPatterns, classes: Sequence[int]
+) -> AnswerGrid:
+    """Picture of as many source patterns (held-out ones, if there are any) as target patterns."""
+    parts = [
+        Shown.spread(source.patterns, source.labels, SHOWN // 2, "source"),
+        Shown.spread(pool.patterns, pool.labels, SHOWN // 2, "target"),
+    ]
+    return AnswerGrid(directory, parts, classes)
+
+
 def _same_run(directory: Path, identity: Mapping[str, Any]) -> None:
     """Make sure that the folder's run is the one asked for; say so in a folder that is new."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -324,3 +212,6 @@ def _same_run(directory: Path, identity: Mapping[str, Any]) -> None:
         raise TrainingError(
             f"{directory} holds another run (different: {', '.join(other)}); use another folder"
         )
+
+
+__all__ = ["AdaptationResult", "TargetPatterns", "read_target", "run_adaptation"]

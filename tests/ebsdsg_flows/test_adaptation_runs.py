@@ -76,6 +76,8 @@ def test_every_seed_is_a_firework_and_they_become_an_ensemble(
         )
         assert (root / run.checkpoint.path).is_file()  # type: ignore[union-attr]
         assert [point.epoch for point in run.checkpoints] == [1, 2]
+        assert [picture.epoch for picture in run.images] == [1, 2]
+        assert all((root / picture.path).is_file() for picture in run.images)
     found = stores.ensembles.find_one({})
     assert found is not None
     ensemble = EnsembleDocument.from_mongo(found)

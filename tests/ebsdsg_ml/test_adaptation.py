@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from ebsdsg_ml.adaptation import (
@@ -22,7 +25,10 @@ from ebsdsg_ml.adaptation.domains import rows_of_step
 from ebsdsg_ml.adaptation.mcc import class_confusion
 from ebsdsg_ml.adaptation.network import adapt_batchnorm, joined, split
 from ebsdsg_ml.adaptation.prior import corrected, estimate_prior
+from ebsdsg_ml.adaptation.run import run_adaptation
 from ebsdsg_ml.adaptation.self_training import SelfTraining, pseudo_labels
+from ebsdsg_ml.answer_grid import Shown
+from ebsdsg_ml.datasets import build_dataset
 from ebsdsg_ml.pattern_model import PatternModel
 
 CLASSES = (221, 225, 229)
@@ -151,6 +157,93 @@ def test_several_sources_are_one(source: Labelled, target: Labelled) -> None:
     one = adapt(config, [source], target.patterns, classes=CLASSES)
     assert together.model.weights_sha256() == one.model.weights_sha256()
     assert together.model.card.training["n_source"] == len(source)
+
+
+def test_low_and_high_debye_waller_factors_are_the_source_and_every_epoch_has_a_picture(
+    banded: SimpleNamespace, tmp_path: Path
+) -> None:
+    """The paper's source domain is both sets; the held-out patterns are those of the first."""
+    low = [dataclasses.replace(s, debye_waller=(0.004, 0.004)) for s in banded.sources()]
+    high = [dataclasses.replace(s, debye_waller=(0.006, 0.01), sha256=s.sha256[::-1]) for s in low]
+    recipe = banded.recipe(
+        debye_waller={"low": [0, 0.0045], "high": [0.005, 0.011]}, patterns_per_class=12
+    )
+    path = tmp_path / "both.h5"
+    build_dataset(recipe, low + high, path, project=banded.project)
+    n = {
+        (fold, training): len(Labelled.read(path, fold, training=training))
+        for fold in (0, None)
+        for training in (False, True)
+    }
+    assert n == {(0, False): 18, (0, True): 36, (None, False): 36, (None, True): 72}
+
+    config = AdaptationConfig.from_dict(
+        {**FAST, "model": "mobilenet_v3_small", "steps_per_epoch": 1, "batch_size": 8}
+    )
+    pool = tmp_path / "pool.npy"
+    np.save(pool, np.random.default_rng(0).integers(0, 255, (20, 32, 32), np.uint8))
+    told: list[dict[str, Any]] = []
+    result = run_adaptation(
+        config, [path], pool, tmp_path / "run", validation_fold=0, on_epoch=told.append
+    )
+    assert result.n_source == 36 and result.target_accuracy is None
+    assert [row["files"]["images"] for row in told] == ["epoch_0001.png", "epoch_0002.png"]
+    pictures = [Image.open(tmp_path / "run" / row["files"]["images"]) for row in told]
+    assert all(p.width > 6 * 96 and p.height > 4 * 96 for p in pictures)  # 12 of each side
+    drawn = [np.asarray(p) for p in pictures]
+    # the same patterns in both; the lines of text under them may differ
+    assert drawn[0].shape == drawn[1].shape and np.array_equal(drawn[0][:96], drawn[1][:96])
+
+
+def test_what_the_picture_says() -> None:
+    patterns = np.zeros((5, 8, 8), np.uint8)
+    known = Shown.spread(patterns, np.array([0, 0, 1, 1, 2]), 3, "source")
+    assert known.lines([0, 2, 2], CLASSES) == ["source 221", "source 225, said 229", "source 229"]
+    assert Shown(patterns[:1], None, "target").lines([1], CLASSES) == ["target said 225"]
+    assert Shown(patterns[:1], np.array([1])).lines([1], CLASSES) == ["225"]
+
+
+@pytest.mark.parametrize("method", ["mcd", "self-training"])
+def test_bfloat16_adapts_and_resumes_to_the_same_bits(
+    method: str, source: Labelled, target: Labelled, tmp_path: Path
+) -> None:
+    """The steps compute in 16 bits; what is learned and written stays in 32."""
+    config = AdaptationConfig.from_dict(
+        {
+            **FAST,
+            "method": method,
+            "model": "mobilenet_v3_small",
+            "batch_size": 8,
+            "warmup_steps": 1,
+            "precision": "bfloat16",
+        }
+    )
+
+    def run(precision: str, resume: Path | None = None, progress: Any = None) -> Any:
+        return adapt(
+            dataclasses.replace(config, precision=precision),
+            [source],
+            target.patterns,
+            classes=CLASSES,
+            resume=resume,
+            progress=progress,
+        )
+
+    def stop(done: int, total: int, what: str) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    halved = run("bfloat16")
+    assert {t.dtype for t in halved.model.network.parameters()} == {torch.float32}
+    assert halved.model.card.training["precision"] == "bfloat16"
+    whole = run("float32")
+    assert halved.model.weights_sha256() != whole.model.weights_sha256()
+    first = [adapted.history[0]["loss_source"] for adapted in (halved, whole)]
+    assert first[0] == pytest.approx(first[1], rel=0.05) and first[0] != first[1]
+    with pytest.raises(KeyboardInterrupt):
+        run("bfloat16", tmp_path / "cut.pt", stop)
+    resumed = run("bfloat16", tmp_path / "cut.pt")
+    assert resumed.model.weights_sha256() == halved.model.weights_sha256()
 
 
 def test_class_confusion_follows_the_paper() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ebsdsg_ml.adaptation import AdaptationConfig
 from ebsdsg_ml.adaptation.domains import rows_of_step
-from ebsdsg_ml.adaptation.fit import make_method
+from ebsdsg_ml.adaptation.loop import make_method
 from ebsdsg_ml.adaptation.prior import corrected
 
 EQUAL, UNEQUAL = (150, 150, 150), (240, 40, 20)
