@@ -75,9 +75,9 @@ def image_quality(patterns: Tensor, *, mask: float | None = None) -> Tensor:
     -----
     N. C. Krieger Lassen, *Automated Determination of Crystal Orientations from Electron
     Backscattering Patterns*, PhD thesis, DTU (1994): Q = 1 - J / J_max with
-    J = sum |F| (u^2 + v^2) / sum |F| over the discrete Fourier transform F of the pattern without
-    its mean, frequencies u, v in cycles per image, and J_max = mean of u^2 + v^2.  The value
-    depends on the number of pixels and on any mask: compare only equal ones.
+    ``J = sum |F| (u^2 + v^2) / sum |F|`` over the discrete Fourier transform F of the pattern
+    without its mean, frequencies u, v in cycles per image, and J_max = mean of u^2 + v^2.  The
+    value depends on the number of pixels and on any mask: compare only equal ones.
     """
     if patterns.ndim != 3 or min(patterns.shape[1:]) < 4:
         raise QualityError(f"patterns of shape {tuple(patterns.shape)}, expected (n, H, W)")

@@ -24,9 +24,6 @@ from ebsdsg_ml.experimental.scan import PatternFileError, PhaseName, Scan
 from ebsdsg_ml.pattern_source import file_sha256
 from ebsdsg_ml.quality import QualityDefinition
 
-Progress = Callable[[int, int, str], None]
-"""Called with patterns done, patterns in all, and the file at work."""
-
 BATCH_PIXELS = 1 << 25
 """Pixels of unprocessed patterns held at once."""
 
@@ -38,7 +35,7 @@ def read_patterns(
     given: Given | None = None,
     group: str | None = None,
     quality_mask: float | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> PatternSet:
     """Processed square patterns of files or folders, with quality and all that is known of them.
 
@@ -51,7 +48,7 @@ def read_patterns(
     given : a user's word on phase, geometry, source and licence.
     group : scan within an HDF5 file.
     quality_mask : radius of the circle whose quality is measured, in fractions of the side.
-    progress : called after each batch.
+    progress : called after each batch with patterns done, patterns in all, and the file at work.
 
     Returns
     -------
@@ -87,7 +84,7 @@ def import_patterns(
     given: Given | None = None,
     group: str | None = None,
     quality_mask: float | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> PatternSet:
     """Write processed patterns of files or folders to one HDF5 file, a batch at a time.
 
@@ -128,7 +125,7 @@ def _gather(
     given: Given | None,
     group: str | None,
     quality_mask: float | None,
-    progress: Progress | None,
+    progress: Callable[[int, int, str], None] | None,
     store: Callable[[np.ndarray], None],
 ) -> PatternSet:
     """Process all files, hand the patterns to `store`, and return the rest."""

@@ -172,7 +172,7 @@ SAMPLES = [
 ]
 
 
-@pytest.mark.parametrize("share", [0.0, 0.0005, 0.5, 0.97])
+@pytest.mark.parametrize("share", [0.0, 0.0005, 0.5, 0.97, 0.998])
 @pytest.mark.parametrize("name", [*REAL, *SAMPLES])
 def test_truncated_files_give_one_clear_error(
     shared: Path, samples: Path, tmp_path: Path, name: str, share: float

@@ -19,6 +19,7 @@ from stores.documents import (
     DocumentError,
     EngineReference,
     EnsembleDocument,
+    ExperimentalPatternsDocument,
     Failure,
     FileReference,
     ImportDocument,
@@ -106,6 +107,30 @@ SAMPLES: dict[str, Document] = {
         entry_hash=entry_hash({}, space_group=225, deprecated=False, licence="CC-BY-4.0"),
     ),
     "structure": StructureDocument(**structure_values()),
+    "experimental patterns": ExperimentalPatternsDocument(
+        key=ExperimentalPatternsDocument.key_of(SHA),
+        content_sha256=SHA,
+        processing={"size": 229, "mask": None},
+        quality_definition={"size": 229, "mask": None, "formula": "Krieger Lassen 1994"},
+        quality=[0.5, 0.6, 0.7],
+        n_patterns=9,
+        unlabelled=9,
+        with_geometry=0,
+        with_orientation=0,
+        phases=[{"name": "Ni", "space_group": None, "given": {}, "in_file": {}, "patterns": 9}],
+        sources=[
+            {
+                "path": "p.up1",
+                "sha256": SHA,
+                "bytes": 32416,
+                "kind": "EDAX up1",
+                "n_patterns": 9,
+                "shape": [60, 60],
+                "static_correction_made": False,
+            }
+        ],
+        file=FILE,
+    ),
     "unusable structure": UnusableStructureDocument(
         key="mp-7",
         material_id="mp-7",
