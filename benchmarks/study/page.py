@@ -1,0 +1,422 @@
+"""The study's page and pictures, from its numbers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ebsdsg_ml.figures import OKABE_ITO, SYMBOLS
+
+from .comparison import CHOSEN, METHODS
+from .relabelling import CLASSES, LABELS
+
+COLOURS = dict(zip(METHODS, OKABE_ITO, strict=False))
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{100 * value:.{digits}f}"
+
+
+def spread(interval: Mapping[str, Any]) -> str:
+    """Mean and half width in percent."""
+    half = interval["half_width"]
+    return f"{percent(interval['mean'])} ± {'?' if half is None else percent(half)}"
+
+
+def confusion_picture(results: Mapping[str, Any], path: Path) -> None:
+    """Confusion matrices with true and relabelled groups side by side."""
+    from matplotlib import pyplot
+
+    found = [label for label in LABELS if label in results["relabelling"]]
+    figure, axes = pyplot.subplots(1, len(found), figsize=(4.6 * len(found), 4.2), squeeze=False)
+    names = [f"{SYMBOLS[c]}\n{c}" for c in CLASSES]
+    for axis, label in zip(axes[0], found, strict=True):
+        part = results["relabelling"][label]
+        matrix = np.array(part["confusion"], dtype=float)
+        share = 100 * matrix / matrix.sum(axis=1, keepdims=True)
+        axis.imshow(share, cmap="cividis", vmin=0, vmax=100)
+        for i, j in np.ndindex(share.shape):
+            colour = "black" if share[i, j] > 55 else "white"
+            axis.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", color=colour)
+        axis.set_xticks(range(len(names)), names, fontsize=8)
+        axis.set_yticks(range(len(names)), names, fontsize=8)
+        axis.set_title(f"{label} groups: {percent(part['balanced'])} %", fontsize=10)
+        axis.set_xlabel("answer")
+    axes[0, 0].set_ylabel("space group of the held-out phase")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def comparison_picture(results: Mapping[str, Any], path: Path) -> None:
+    """Accuracy of every method at every severity: seeds as points, mean with its interval."""
+    from matplotlib import pyplot
+
+    rows = results["comparison"]
+    severities = [s for s in results["severities"] if any(r["severity"] == s for r in rows)]
+    figure, axis = pyplot.subplots(figsize=(8.5, 4.2))
+    width = 0.8 / len(METHODS)
+    for number, name in enumerate(METHODS):
+        for place, severity in enumerate(severities):
+            row = next((r for r in rows if r["severity"] == severity and r["method"] == name), None)
+            if row is None:
+                continue
+            x = place + (number - (len(METHODS) - 1) / 2) * width
+            half = row["interval"]["half_width"] or 0
+            axis.errorbar(
+                x,
+                100 * row["interval"]["mean"],
+                100 * half,
+                fmt="o",
+                color=COLOURS[name],
+                capsize=3,
+                label=name if place == 0 else None,
+            )
+            values = 100 * np.array(row["values"])
+            axis.plot(np.full(len(values), x + width / 4), values, ".", ms=3, color=COLOURS[name])
+    axis.axhline(20, color="grey", lw=0.8, ls=":")
+    axis.text(-0.48, 21, "one class of five", fontsize=7, color="grey")
+    axis.set_xticks(range(len(severities)), severities)
+    axis.set_ylabel("mean accuracy per phase [%]")
+    axis.set_ylim(0, 102)
+    axis.grid(axis="y", alpha=0.3)
+    axis.legend(fontsize=8, ncols=3, loc="upper right")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def target_picture(patterns: Mapping[str, np.ndarray], names: Sequence[str], path: Path) -> None:
+    """One pattern of some phases at every severity.
+
+    Parameters
+    ----------
+    patterns : severity -> (n, size, size) uint8.
+    names : of the n phases.
+    """
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(
+        len(patterns), len(names), figsize=(1.3 * len(names), 1.45 * len(patterns)), squeeze=False
+    )
+    for row, (severity, stack) in zip(axes, patterns.items(), strict=True):
+        for axis, pattern, name in zip(row, stack, names, strict=True):
+            axis.imshow(pattern, cmap="gray")
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if row is axes[0]:
+                axis.set_title(name, fontsize=8)
+        row[0].set_ylabel(severity, fontsize=9)
+    figure.tight_layout(pad=0.3)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def _counts(phases: Sequence[Mapping[str, Any]], label: str) -> str:
+    numbers = [sum(p[label] == group for p in phases) for group in CLASSES]
+    return " | ".join(str(n) for n in numbers)
+
+
+def relabelling_part(results: Mapping[str, Any]) -> list[str]:
+    """Section of part A."""
+    tables = results["relabelling"]
+    protocol = results["protocol"]
+    training = protocol["training"]
+    n_train = max(tables[LABELS[0]]["n_training"])
+    lines = [
+        "## True against relabelled groups",
+        "",
+        f"{training['model']} from random weights, patterns of {protocol['size']} × "
+        f"{protocol['size']} pixels, {protocol['patterns_per_class']} patterns of every class "
+        f"(about {n_train} to train on in a fold), {training['epochs']} epochs, "
+        f"{training['optimizer']} with at most {training['learning_rate']:g} "
+        f"({training['schedule']}), batches of {training['batch_size']}; "
+        f"{protocol['n_folds']} folds that share no phase. A network of every fold and label then "
+        f"answers for {protocol['test_patterns']} patterns of every phase of its held-out fold, in "
+        "orientations that occur nowhere else: the same patterns for both labels. Accuracies are "
+        "means over the five classes, so that a class with many phases does not count for more; "
+        "this is what the equal class totals of the paper amount to.",
+        "",
+        "| groups | accuracy [%], mean of folds ± 95 % | 95 % over phases | per pattern [%] "
+        "| folds [%] |",
+        "|---|---|---|---|---|",
+    ]
+    for label in LABELS:
+        part = tables.get(label)
+        if part is None:
+            continue
+        low, high = part["bootstrap"]
+        lines.append(
+            f"| {label} | **{spread(part['interval'])}** | {percent(low)} to {percent(high)} "
+            f"| {percent(part['per_pattern'])} "
+            f"| {', '.join(percent(v) for v in part['folds'])} |"
+        )
+    lines += [
+        "",
+        "The first interval is Student's over the folds, the second draws the phases of every "
+        "class anew (cluster bootstrap): patterns of one phase succeed or fail together.",
+        "",
+        "| accuracy by class [%] | " + " | ".join(f"{SYMBOLS[c]} ({c})" for c in CLASSES) + " |",
+        "|---|" + "---|" * len(CLASSES),
+    ]
+    for label in LABELS:
+        if label in tables:
+            part = tables[label]
+            values = [
+                f"{percent(v, 0)} of {n} phases"
+                for v, n in zip(part["by_class"], part["n_phases"], strict=True)
+            ]
+            lines.append(f"| {label} | " + " | ".join(values) + " |")
+    lines += [
+        "",
+        "![Confusion matrices](learning_confusion.png)",
+        "",
+        "Share of the true class [%]; rows are true classes.",
+        "",
+        "### Are the confusions those that crystallography expects?",
+        "",
+        "Of the ten pairs of the five groups three are joined by a maximal *klassen*-subgroup: "
+        "Pm-3m–Fm-3m, Pm-3m–Im-3m, Im-3m–Pm-3n. “By chance” is what the share would be if every "
+        "wrong answer were as likely, with the errors of every true class as they are.",
+        "",
+        "| groups | wrong answers | joined by one step [%] | by chance [%] "
+        "| answer is a supergroup of the truth [%] | by chance [%] |",
+        "|---|---|---|---|---|---|",
+    ]
+    for label in LABELS:
+        if label in tables:
+            a = tables[label]["allowed"]
+            lines.append(
+                f"| {label} | {a['confusions']} | {percent(a['joined'])} "
+                f"| {percent(a['joined_by_chance'])} | {percent(a['supergroup'])} "
+                f"| {percent(a['supergroup_by_chance'])} |"
+            )
+    lines += [
+        "",
+        "What the networks say of themselves (epoch of highest accuracy on the held-out fold is "
+        "kept, as in the paper; the last epoch beside it shows what that choice is worth):",
+        "",
+        "| groups | held-out fold, kept epoch [%] | held-out fold, last epoch [%] "
+        "| training patterns [%] |",
+        "|---|---|---|---|",
+    ]
+    for label in LABELS:
+        if label in tables:
+            part = tables[label]
+            numbers = " | ".join(
+                percent(float(np.mean(part[name])))
+                for name in ("validation_accuracy", "last_accuracy", "training_accuracy")
+            )
+            lines.append(f"| {label} | {numbers} |")
+    return lines
+
+
+def severity_table(results: Mapping[str, Any]) -> list[str]:
+    """What the severities are."""
+    names = list(results["severities"])
+    first = results["severities"][names[0]]
+    lines = [
+        "| | " + " | ".join(names) + " |",
+        "|---|" + "---|" * len(names),
+    ]
+    said = {
+        "pattern_centre": "pattern centre off by (x, y, z)",
+        "tilt": "detector tilt off by [°]",
+        "electrons": "electrons per pixel",
+        "blur": "blur, σ / width",
+        "jitter": "pattern centre, σ from pattern to pattern",
+        "vignetting": "vignetting",
+        "dark": "dark level / mean signal",
+        "stray": "stray light / mean signal",
+        "distortion": "lens distortion k₁",
+        "energy_shift": "beam energy off by up to [keV]",
+    }
+    for key in first:
+        values = []
+        for name in names:
+            value = results["severities"][name][key]
+            between = " to " if key in ("electrons", "blur") else ", "
+            values.append(
+                between.join(f"{v:g}" for v in value) if isinstance(value, list) else f"{value:g}"
+            )
+        lines.append(f"| {said[key]} | " + " | ".join(values) + " |")
+    return lines
+
+
+def comparison_part(results: Mapping[str, Any]) -> list[str]:
+    """Section of part C."""
+    rows, budget = results["comparison"], results["budget"]
+    n_phases = len(results["target"])
+    pool = n_phases * results["kept"]
+    protocol = results["protocol"]
+    lines = [
+        "## Adaptation to a target whose truth is known",
+        "",
+        f"The target (`ebsdsg_ml.synthetic_target`): {n_phases} phases of the experiment "
+        "(Al4CoNi2 and Al4Ni3 are in none of the five classes), master patterns with a "
+        "Debye–Waller factor of every site drawn from 0.002 to 0.014 nm², a detector that is not "
+        f"where the source's is, and the imperfections below; {results['recorded']} patterns of "
+        f"every phase are recorded and the {results['kept']} of best image quality kept: {pool} "
+        "patterns, the classes as unequal as the phases make them "
+        f"(patterns of 221 to 229 in hundreds of {results['kept']}: "
+        f"{_counts(results['target'], 'relabelled').replace(' | ', ', ')}). No phase of the source "
+        "has the composition of a phase of the target. The severities were written down before "
+        "anything was measured with them, and nothing was chosen by the target.",
+        "",
+        *severity_table(results),
+        "",
+        "![One pattern of some phases at every severity](learning_target.png)",
+        "",
+        f"The source: the {protocol['patterns_per_class']} patterns of every relabelled class from "
+        "above, all phases, 0.004 nm². A seed is the network of one fold (so seeds differ in the "
+        "left-out fifth as well as in their random numbers). From there every method gets "
+        f"{budget['steps']} steps of {budget['batch_size']} source and as many target patterns, "
+        f"Adam with {budget['learning_rate']:g}; MCD gets {budget['warmup']} steps on the source "
+        "before, for its two heads start from random weights. Source only gets the same steps "
+        "without the target; AdaBN is that network with the target's BatchNorm averages. Weights "
+        "of the last step, no choice by any criterion.",
+        "",
+        "Mean accuracy per phase [%], ± 95 % over the seeds (Student):",
+        "",
+    ]
+    severities = [s for s in results["severities"] if any(r["severity"] == s for r in rows)]
+    lines += [
+        "| method | " + " | ".join(severities) + " |",
+        "|---|" + "---|" * len(severities),
+    ]
+    for name in METHODS:
+        cells = []
+        for severity in severities:
+            row = next((r for r in rows if r["severity"] == severity and r["method"] == name), None)
+            cells.append("missing" if row is None else spread(row["interval"]))
+        shown = f"**{name}**" if name == CHOSEN else name
+        lines.append(f"| {shown} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "![Accuracy by method and severity](learning_adaptation.png)",
+        "",
+        "Large points are means with their intervals, small ones the seeds.",
+        "",
+        "| severity | method | seeds | accuracy per phase [%] | per class [%] | collapsed runs "
+        "| majority vote [%] | averaged [%] | CPU-s per run |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r['severity']} | {r['method']} | {len(r['seeds'])} | {spread(r['interval'])} "
+        f"| {spread(r['per_class'])} | {r['collapsed']} | {percent(r['majority'])} "
+        f"| {percent(r['averaged'])} | {r['cpu_seconds']:.0f} |"
+        for r in rows
+    ]
+    lines += [
+        "",
+        "A run counts as collapsed if its answers' histogram is far from the median run's or "
+        "leaves a class out (`ebsdsg_ml.ensemble.check_runs`), which needs no label.",
+        "",
+        f"{CHOSEN.capitalize()} less others, seed by seed [percentage points, ± 95 %]:",
+        "",
+        "| severity | less source only | less MCD separate | less MCD joint |",
+        "|---|---|---|---|",
+    ]
+    for severity in severities:
+        margins = results["margin"][severity]
+        values = [
+            "–" if margins[than] is None else spread(margins[than])
+            for than in ("source only", "MCD separate", "MCD joint")
+        ]
+        lines.append(f"| {severity} | " + " | ".join(values) + " |")
+    return lines
+
+
+def phase_part(results: Mapping[str, Any], severity: str = "middle") -> list[str]:
+    """Accuracy of every phase of the target at one severity."""
+    rows = [r for r in results["comparison"] if r["severity"] == severity]
+    if not rows:
+        return []
+    lines = [
+        f"### Phase by phase, {severity} severity",
+        "",
+        "Accuracy [%], mean over the seeds.",
+        "",
+        "| phase | true | new | " + " | ".join(r["method"] for r in rows) + " |",
+        "|---|---|---|" + "---|" * len(rows),
+    ]
+    for i, phase in enumerate(results["target"]):
+        values = " | ".join(percent(r["phases"][i], 0) for r in rows)
+        lines.append(f"| {phase['key']} | {phase['true']} | {phase['relabelled']} | {values} |")
+    return lines
+
+
+def page(results: Mapping[str, Any], remarks: Sequence[str] = ()) -> str:
+    """The whole page.
+
+    Parameters
+    ----------
+    results : tables of the study.
+    remarks : paragraphs of what a reader should make of them, in the order of the sections.
+    """
+    cpu = results["simulation_cpu_seconds"]
+    trained = {
+        label: sum(part["training_cpu_seconds"]) for label, part in results["relabelling"].items()
+    }
+    projected = sum(sum(part["projection_cpu_seconds"]) for part in results["relabelling"].values())
+    adapted = sum(r["cpu_seconds"] * len(r["seeds"]) for r in results["comparison"])
+    phases = results["phases"]
+    lines = [
+        "# Learning: relabelling and adaptation, measured",
+        "",
+        f"Written by `python benchmarks/learning_study.py` on {results['date']} (torch "
+        f"{results['torch']}, a shared machine of two cores, no GPU, one thread per process). It "
+        "asks on a small scale what the paper asked on a large one: is a relabelled space group "
+        "easier to learn than the true one, and what does adaptation to patterns of a real "
+        "detector bring? All numbers are in `learning.json`.",
+        "",
+        "## What was used",
+        "",
+        f"{len(phases)} structures of the Materials Project's snapshot of July 2024: within each "
+        "true group the first ones in the order of a hash of their identifiers, under the paper's "
+        "volume limits and with at most 14 atoms in the stored cell; those with the composition of "
+        "a phase of the experiment are left out. The rule knows nothing of any result.",
+        "",
+        "| phases | " + " | ".join(f"{SYMBOLS[c]} ({c})" for c in CLASSES) + " |",
+        "|---|" + "---|" * len(CLASSES),
+        f"| true group | {_counts(phases, 'true')} |",
+        f"| relabelled group | {_counts(phases, 'relabelled')} |",
+        "",
+        "Master patterns of 121 × 121 points, energies 10, 15 and 20 keV, smallest d-spacing "
+        "0.05 nm, 200,000 electrons; the paper's detector at the size of the patterns.",
+        "",
+        "| stage | CPU time [min] |",
+        "|---|---|",
+        f"| master patterns, B = 0.004 nm² ({len(phases)}) | {cpu['base'] / 60:.0f} |",
+        f"| master patterns of the target ({len(results['target'])}) | {cpu['target'] / 60:.0f} |",
+        f"| projection of the patterns | {projected / 60:.1f} |",
+        *(
+            f"| training, {label} groups ({len(results['relabelling'][label]['folds'])} networks) "
+            f"| {seconds / 60:.0f} |"
+            for label, seconds in trained.items()
+        ),
+        f"| adaptation ({sum(len(r['seeds']) for r in results['comparison'])} runs) "
+        f"| {adapted / 60:.0f} |",
+        "",
+        *relabelling_part(results),
+        "",
+        *comparison_part(results),
+        "",
+        *phase_part(results),
+        "",
+    ]
+    for remark in remarks:
+        lines += [remark, ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def pictures(results: Mapping[str, Any], output: Path) -> None:
+    """Confusion matrices and comparison as PNG files beside the page."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    confusion_picture(results, output / "learning_confusion.png")
+    comparison_picture(results, output / "learning_adaptation.png")

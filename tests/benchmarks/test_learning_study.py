@@ -1,0 +1,111 @@
+"""The pure parts of the learning study: which phases, and what becomes of the answers."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from study import bank, comparison, relabelling
+
+
+def entry(name, group, formula="KF", volume=100.0, sites=4, snapshot=True):
+    return {
+        "material_id": name,
+        "formula_pretty": formula,
+        "spacegroup_number": group,
+        "volume_conventional": volume,
+        "nsites": sites,
+        "in_2024_07_snapshot": snapshot,
+    }
+
+
+def test_the_phases_are_chosen_by_hash_and_limits_alone():
+    rows = [entry(f"mp-{i}", 225) for i in range(40)]
+    rows += [entry("large", 225, volume=251.0), entry("many", 225, sites=15)]
+    rows += [entry("later", 225, snapshot=False), entry("other", 226)]
+    found = [row["material_id"] for row in bank.chosen(rows, {225: (0, 41)})]
+    assert sorted(found) == sorted(f"mp-{i}" for i in range(40))
+    assert found == sorted(found, key=bank.order)
+    few = [row["material_id"] for row in bank.chosen(rows[::-1], {225: (3, 9)})]
+    assert few == found[3:9]
+
+
+def test_compositions_of_the_experiment_are_left_out_without_others_moving_up():
+    rows = [entry(f"mp-{i}", 221) for i in range(20)]
+    before = [row["material_id"] for row in bank.chosen(rows, {221: (0, 5)})]
+    rows = [
+        {**row, "formula_pretty": "AlNi3"} if row["material_id"] == before[2] else row
+        for row in rows
+    ]
+    after = [row["material_id"] for row in bank.chosen(rows, {221: (0, 5)})]
+    assert after == before[:2] + before[3:]
+
+
+TRUTH = {"a": 221, "b": 221, "c": 223, "d": 225, "e": 227, "f": 229}
+ANSWERS = {
+    "a": [10, 0, 0, 0, 0],
+    "b": [0, 0, 10, 0, 0],  # Pm-3m taken for Fm-3m, its supergroup
+    "c": [0, 10, 0, 0, 0],
+    "d": [0, 0, 10, 0, 0],
+    "e": [0, 0, 0, 10, 0],
+    "f": [0, 0, 0, 5, 5],  # Im-3m taken for Fd-3m: no step joins them
+}
+
+
+def test_classes_count_alike_whatever_their_number_of_phases():
+    matrix = relabelling.confusion(ANSWERS, TRUTH)
+    assert matrix.sum() == 60 and matrix[0].tolist() == [10, 0, 10, 0, 0]
+    assert relabelling.balanced(matrix) == pytest.approx((0.5 + 1 + 1 + 1 + 0.5) / 5)
+
+
+def test_the_subgroup_graph_joins_three_of_ten_pairs_and_shares_follow():
+    assert relabelling.joined_groups() == {
+        frozenset(pair) for pair in ((221, 225), (221, 229), (223, 229))
+    }
+    share = relabelling.allowed_share(relabelling.confusion(ANSWERS, TRUTH))
+    assert share["confusions"] == 15
+    assert share["joined"] == pytest.approx(10 / 15)
+    # of four wrong answers to Pm-3m two are joined to it, and two to Im-3m
+    assert share["joined_by_chance"] == pytest.approx(0.5)
+    assert share["supergroup"] == pytest.approx(10 / 15)
+
+
+def test_the_interval_over_phases_is_wide_where_phases_differ_and_none_where_they_do_not():
+    low, high = relabelling.phase_bootstrap(ANSWERS, TRUTH)
+    assert low == pytest.approx(0.7) and high == pytest.approx(0.9)
+    same = {**ANSWERS, "b": [10, 0, 0, 0, 0]}
+    assert relabelling.phase_bootstrap(same, TRUTH) == pytest.approx((0.9, 0.9))
+
+
+def test_rows_of_the_comparison_are_means_over_seeds():
+    truth = np.array([0, 1, 2, 3, 4])
+    right = np.eye(5)[truth]
+    wrong = np.tile(np.eye(5)[0], (5, 1))
+    cells, answers = [], {}
+    for name, sharp in (("self-training", right), ("MCD joint", wrong)):
+        for seed in (0, 1, 2):
+            given = right if seed else sharp
+            value = float((given.argmax(axis=1) == truth).mean())
+            cells.append(
+                {
+                    "severity": "mild",
+                    "method": name,
+                    "seed": seed,
+                    "per_phase": value,
+                    "per_class": value,
+                    "phases": [value],
+                    "cpu_seconds": 1.0,
+                }
+            )
+            answers["mild", name, seed] = given
+    rows = comparison.summary(cells, answers, truth)
+    by_name = {row["method"]: row for row in rows}
+    assert by_name["self-training"]["interval"]["mean"] == 1
+    assert by_name["MCD joint"]["values"] == [0.2, 1.0, 1.0]
+    assert by_name["MCD joint"]["collapsed"] == 1 and by_name["MCD joint"]["majority"] == 1
+    margin = comparison.paired(rows, "mild", "self-training", "MCD joint")
+    assert margin["mean"] == pytest.approx(0.8 / 3) and margin["n"] == 3
+    assert comparison.paired(rows, "severe", "self-training", "MCD joint") is None
