@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ebsdsg_flows.atoms import StructureError
 from ebsdsg_flows.imports.display import ImportDisplay
 from ebsdsg_flows.imports.entries import entry_of_item, write_entries
 from ebsdsg_flows.imports.record import ImportRecord, begin
-from ebsdsg_flows.sources import Refused, SourceError, SourceItem, iterate
+from ebsdsg_flows.sources import (
+    Limits,
+    Outside,
+    Refused,
+    SourceError,
+    SourceItem,
+    Wanted,
+    every_entry,
+    iterate,
+    wanted_by,
+)
 from stores.documents import ImportDocument, Missing, SourceStructureDocument
 from stores.redact import redact
 
@@ -20,22 +30,6 @@ if TYPE_CHECKING:
     from stores.collections import Stores
 
 BATCH = 500
-
-
-class Limits(Protocol):
-    """What an import may leave out; ``ebsdsg_flows.campaign.StructureQuery`` is one."""
-
-    @property
-    def groups(self) -> tuple[int, ...]:
-        """True space groups taken; empty takes all."""
-
-    @property
-    def materials(self) -> tuple[str, ...]:
-        """Identifiers taken; empty takes all."""
-
-    @property
-    def max_volume(self) -> Mapping[int, float]:
-        """Largest conventional cell by space group [Å^3]."""
 
 
 def import_source(
@@ -87,8 +81,10 @@ def import_source(
     record.document.counts, record.document.refused = {}, []
     display = display or ImportDisplay(quiet=True)
     read = 0
+    wanted = every_entry if limits is None else wanted_by(limits)
     try:
-        for read in _import(stores, iterate(source), limits, replace, record):
+        entries = iterate(source, wanted=wanted)
+        for read in _import(stores, entries, wanted, replace, record):
             display.show("entries", read)
     except BaseException as error:
         what = "interrupted" if isinstance(error, KeyboardInterrupt) else redact(error)
@@ -100,8 +96,8 @@ def import_source(
 
 def _import(
     stores: Stores,
-    entries: Iterator[SourceItem | Refused],
-    limits: Limits | None,
+    entries: Iterator[SourceItem | Refused | Outside],
+    wanted: Wanted,
     replace: bool,
     record: ImportRecord,
 ) -> Iterator[int]:
@@ -112,7 +108,9 @@ def _import(
         read += 1
         if isinstance(entry, Refused):
             record.refuse(entry.material_id, entry.reason)
-        elif limits is not None and _is_outside(entry, limits):
+        elif isinstance(entry, Outside) or not wanted(
+            entry.material_id, entry.space_group, entry.volume
+        ):
             record.count("outside")
         elif entry.material_id in batch:
             record.refuse(entry.material_id, f"{entry.material_id}: is given twice")
@@ -143,15 +141,3 @@ def _write(
         record.refuse(identifier, reason)
     batch.clear()
     record.save()
-
-
-def _is_outside(item: SourceItem, limits: Limits) -> bool:
-    """Whether an item says of itself that it is not wanted."""
-    if limits.materials and item.material_id not in limits.materials:
-        return True
-    if item.space_group is None:
-        return False
-    if limits.groups and item.space_group not in limits.groups:
-        return True
-    limit = limits.max_volume.get(item.space_group)
-    return limit is not None and item.volume is not None and item.volume >= limit

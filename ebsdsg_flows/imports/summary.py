@@ -20,7 +20,9 @@ def summary(document: ImportDocument) -> str:
     lines = [f"import {document.state} from {document.source}{version}", f"  {counts}"]
     lines += [f"  refused {entry.reason}" for entry in document.refused[:SHOWN]]
     if (more := document.counts.get("refused", 0) - SHOWN) > 0:
-        lines.append(f'  … and {more} more: ebsdsg query \'{{"key": "{document.key}"}}\' -c imports')
+        lines.append(
+            f'  … and {more} more: ebsdsg query \'{{"key": "{document.key}"}}\' -c imports'
+        )
     by_reason: dict[str, list[str]] = {}
     for part in document.missing:
         by_reason.setdefault(part.reason, []).append(

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import IO, Any
 
 from ebsdsg_flows.atoms import StructureError
-from ebsdsg_flows.sources.items import DEMO, Refused, SourceError, SourceItem, item_of_row
+from ebsdsg_flows.sources.items import (
+    DEMO,
+    Outside,
+    Refused,
+    SourceError,
+    SourceItem,
+    Wanted,
+    every_entry,
+    item_of_row,
+)
 
 DEMO_FILE = "demo_structures.jsonl"
 CIF_LICENCE = "not stated in the file"
@@ -21,10 +30,12 @@ def demo_file() -> Any:
     return resources.files("ebsdsg_flows").joinpath("data", DEMO_FILE)
 
 
-def demo_items(*, strict: bool) -> Iterator[SourceItem | Refused]:
-    """Entries of the packaged set."""
+def demo_items(
+    *, strict: bool, wanted: Wanted = every_entry
+) -> Iterator[SourceItem | Refused | Outside]:
+    """Entries of the packaged set; `wanted` as in :func:`json_lines_items`."""
     with demo_file().open("r", encoding="utf-8") as stream:
-        yield from _rows(stream, DEMO, strict, kind="demo")
+        yield from _rows(stream, DEMO, strict, wanted, kind="demo")
 
 
 def folder_items(path: Path, *, strict: bool) -> Iterator[SourceItem | Refused]:
@@ -68,8 +79,16 @@ def cif_item(path: Path) -> SourceItem:
     )
 
 
-def json_lines_items(path: Path, *, strict: bool) -> Iterator[SourceItem | Refused]:
+def json_lines_items(
+    path: Path, *, strict: bool, wanted: Wanted = every_entry
+) -> Iterator[SourceItem | Refused | Outside]:
     """Entries of a ``.jsonl`` or ``.jsonl.gz`` file, in its order.
+
+    Parameters
+    ----------
+    path : of the file
+    strict : raise on the first bad entry
+    wanted : the structures of rows that it refuses are not looked at
 
     Raises
     ------
@@ -84,12 +103,14 @@ def json_lines_items(path: Path, *, strict: bool) -> Iterator[SourceItem | Refus
             if path.name.lower().endswith(".gz")
             else path.open("r", encoding="utf-8") as lines
         ):
-            yield from _rows(lines, path.name, strict, kind="jsonl")
+            yield from _rows(lines, path.name, strict, wanted, kind="jsonl")
     except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: not readable to its end ({error})") from None
 
 
-def _rows(lines: IO[str], name: str, strict: bool, *, kind: str) -> Iterator[SourceItem | Refused]:
+def _rows(
+    lines: IO[str], name: str, strict: bool, wanted: Wanted, *, kind: str
+) -> Iterator[SourceItem | Refused | Outside]:
     """Items of JSON lines; an identifier may come once only."""
     seen: set[str] = set()
     for i, line in enumerate(lines, 1):
@@ -103,7 +124,7 @@ def _rows(lines: IO[str], name: str, strict: bool, *, kind: str) -> Iterator[Sou
                 if given in seen:
                     raise StructureError(f"{given}: is given twice in {name}")
                 seen.add(given)
-            yield item_of_row(row, name, kind=kind, label=label)
+            yield item_of_row(row, name, kind=kind, label=label, wanted=wanted)
         except json.JSONDecodeError as error:
             if strict:
                 raise StructureError(f"{label}: not JSON ({error})") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -65,12 +65,25 @@ class Refused:
     reason: str
 
 
-class Query(Protocol):
-    """What `read_sources` needs to know; ``ebsdsg_flows.campaign.StructureQuery`` is one."""
+@dataclass(frozen=True)
+class Outside:
+    """An entry that is not wanted by what it says of itself; its structure was not looked at."""
 
-    @property
-    def source(self) -> str:
-        """A name of :data:`NAMED`, or a path."""
+    material_id: str
+
+
+Wanted = Callable[[str, int | None, float | None], bool]
+"""Whether an entry can be wanted that states an identifier, a space group and a volume [Å^3]; what
+it does not state is None."""
+
+
+def every_entry(material_id: str, space_group: int | None, volume: float | None) -> bool:
+    """The :data:`Wanted` that leaves nothing out."""
+    return True
+
+
+class Limits(Protocol):
+    """Which entries are taken; ``ebsdsg_flows.campaign.StructureQuery`` says it."""
 
     @property
     def groups(self) -> tuple[int, ...]:
@@ -84,12 +97,50 @@ class Query(Protocol):
     def max_volume(self) -> Mapping[int, float]:
         """Largest conventional cell by space group [Å^3]."""
 
+
+class Query(Limits, Protocol):
+    """What `read_sources` needs to know; ``ebsdsg_flows.campaign.StructureQuery`` is one."""
+
+    @property
+    def source(self) -> str:
+        """A name of :data:`NAMED`, or a path."""
+
     @property
     def symprec(self) -> float:
         """Tolerance of the symmetry search [Å]."""
 
 
-def item_of_row(row: Any, name: str, *, kind: str, label: str) -> SourceItem:
+def passes(limits: Limits, group: int, volume: float | None) -> bool | None:
+    """Whether a space group and a volume are taken; None if an unknown volume decides.
+
+    Parameters
+    ----------
+    limits : with its groups and largest volumes
+    group, volume : of the conventional cell [Å^3]
+    """
+    if limits.groups and group not in limits.groups:
+        return False
+    limit = limits.max_volume.get(group)
+    if limit is None:
+        return True
+    return None if volume is None else volume < limit
+
+
+def wanted_by(limits: Limits) -> Wanted:
+    """What can be within limits, judged by what an entry states."""
+    materials = frozenset(limits.materials)
+
+    def wanted(material_id: str, space_group: int | None, volume: float | None) -> bool:
+        if materials and material_id not in materials:
+            return False
+        return space_group is None or passes(limits, space_group, volume) is not False
+
+    return wanted
+
+
+def item_of_row(
+    row: Any, name: str, *, kind: str, label: str, wanted: Wanted = every_entry
+) -> SourceItem | Outside:
     """Item of a mapping with ``material_id``, ``structure`` and what else it says.
 
     Parameters
@@ -99,6 +150,7 @@ def item_of_row(row: Any, name: str, *, kind: str, label: str) -> SourceItem:
     name : of the source, for its reference
     kind : of the source
     label : names the row in messages until its identifier is known
+    wanted : of a row that it refuses the structure is not looked at
 
     Raises
     ------
@@ -110,17 +162,19 @@ def item_of_row(row: Any, name: str, *, kind: str, label: str) -> SourceItem:
     identifier = row.get("material_id")
     if not isinstance(identifier, str) or not identifier:
         raise StructureError(f"{label}: has no material_id")
+    group, volume = row.get("spacegroup_number"), row.get("volume_conventional")
+    if group is not None and (not isinstance(group, int) or not 1 <= group <= 230):
+        raise StructureError(f"{identifier}: spacegroup_number {group!r} is not from 1 to 230")
+    if volume is not None and (not isinstance(volume, int | float) or not volume > 0):
+        raise StructureError(f"{identifier}: volume_conventional {volume!r} is not above 0")
+    if not wanted(identifier, group, volume):
+        return Outside(identifier)
     structure = row.get("structure")
     if structure is None:
         raise StructureError(f"{identifier}: has no structure")
     if not isinstance(structure, Mapping) and hasattr(structure, "as_dict"):
         structure = structure.as_dict()
     atoms_of(structure, identifier)
-    group, volume = row.get("spacegroup_number"), row.get("volume_conventional")
-    if group is not None and (not isinstance(group, int) or not 1 <= group <= 230):
-        raise StructureError(f"{identifier}: spacegroup_number {group!r} is not from 1 to 230")
-    if volume is not None and (not isinstance(volume, int | float) or not volume > 0):
-        raise StructureError(f"{identifier}: volume_conventional {volume!r} is not above 0")
     stated = row.get("source")
     reference = stated if isinstance(stated, str) and stated else name
     version = row.get("database_version")

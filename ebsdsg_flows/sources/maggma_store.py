@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ebsdsg_flows.atoms import StructureError
-from ebsdsg_flows.sources.items import Refused, SourceError, SourceItem, item_of_row
+from ebsdsg_flows.sources.items import (
+    Outside,
+    Refused,
+    SourceError,
+    SourceItem,
+    Wanted,
+    every_entry,
+    item_of_row,
+)
 from stores.redact import redact
 
 if TYPE_CHECKING:
@@ -51,7 +59,9 @@ def is_store_file(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES) and "@class" in _content(path)
 
 
-def store_items(store: Store, *, strict: bool) -> Iterator[SourceItem | Refused]:
+def store_items(
+    store: Store, *, strict: bool, wanted: Wanted = every_entry
+) -> Iterator[SourceItem | Refused | Outside]:
     """Entries of a store, in the order of their identifiers; it is closed afterwards.
 
     Parameters
@@ -60,6 +70,7 @@ def store_items(store: Store, *, strict: bool) -> Iterator[SourceItem | Refused]
         ``structure``, and what else :func:`~ebsdsg_flows.sources.items.item_of_row` knows; a
         summary of the Materials Project does
     strict : raise on the first bad entry
+    wanted : the structures of documents that it refuses are not looked at
 
     Raises
     ------
@@ -82,7 +93,7 @@ def store_items(store: Store, *, strict: bool) -> Iterator[SourceItem | Refused]
                 if label in seen:
                     raise StructureError(f"{label}: is given twice in {name}")
                 seen.add(label)
-                yield item_of_row(row, name, kind="maggma", label=label)
+                yield item_of_row(row, name, kind="maggma", label=label, wanted=wanted)
             except StructureError as error:
                 if strict:
                     raise

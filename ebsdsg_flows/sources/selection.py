@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from ebsdsg_flows.atoms import StructureError
 from ebsdsg_flows.sources.files import cif_item, demo_items, folder_items, json_lines_items
-from ebsdsg_flows.sources.items import DEMO, NAMED, Query, Refused, SourceError, SourceItem
+from ebsdsg_flows.sources.items import (
+    DEMO,
+    NAMED,
+    Outside,
+    Query,
+    Refused,
+    SourceError,
+    SourceItem,
+    Wanted,
+    every_entry,
+    passes,
+    wanted_by,
+)
 
 if TYPE_CHECKING:
     from maggma.core import Store
@@ -47,7 +59,7 @@ def read_sources(
     seen: set[str] = set()
     for entry in _entries(query, stores, strict):
         seen.add(entry.material_id)
-        if wanted and entry.material_id not in wanted:
+        if isinstance(entry, Outside) or (wanted and entry.material_id not in wanted):
             continue
         if isinstance(entry, Refused):
             refused.append((entry.material_id, entry.reason))
@@ -71,7 +83,9 @@ def read_sources(
     return items, tuple(refused)
 
 
-def iterate(source: str | Path | Store, *, strict: bool = False) -> Iterator[SourceItem | Refused]:
+def iterate(
+    source: str | Path | Store, *, strict: bool = False, wanted: Wanted = every_entry
+) -> Iterator[SourceItem | Refused | Outside]:
     """Entries of a source, one at a time, checked but not standardised.
 
     Parameters
@@ -80,6 +94,8 @@ def iterate(source: str | Path | Store, *, strict: bool = False) -> Iterator[Sou
         ``.jsonl`` or ``.jsonl.gz`` file with ``material_id`` and ``structure`` in each line, a
         ``.yaml`` or ``.json`` file that describes a maggma store, or such a store itself
     strict : raise on the first bad entry
+    wanted : entries of JSON lines and of stores that it refuses come as ``Outside``, without a look
+        at their structure; CIF files state nothing by which they could be refused
 
     Raises
     ------
@@ -91,10 +107,10 @@ def iterate(source: str | Path | Store, *, strict: bool = False) -> Iterator[Sou
     if not isinstance(source, str | Path):
         from ebsdsg_flows.sources.maggma_store import store_items
 
-        yield from store_items(source, strict=strict)
+        yield from store_items(source, strict=strict, wanted=wanted)
         return
     if str(source) == DEMO:
-        yield from demo_items(strict=strict)
+        yield from demo_items(strict=strict, wanted=wanted)
         return
     path = Path(source)
     name = path.name.lower()
@@ -107,11 +123,11 @@ def iterate(source: str | Path | Store, *, strict: bool = False) -> Iterator[Sou
     elif name.endswith(".cif"):
         yield cif_item(path)
     elif name.endswith((".jsonl", ".jsonl.gz")):
-        yield from json_lines_items(path, strict=strict)
+        yield from json_lines_items(path, strict=strict, wanted=wanted)
     elif name.endswith((".yaml", ".yml", ".json")):
         from ebsdsg_flows.sources.maggma_store import described_store, store_items
 
-        yield from store_items(described_store(path), strict=strict)
+        yield from store_items(described_store(path), strict=strict, wanted=wanted)
     else:
         raise SourceError(
             f"{path}: give a .cif, a folder of them, .jsonl, .jsonl.gz, a .yaml or .json that "
@@ -145,15 +161,14 @@ def is_wanted(item: SourceItem, query: Query) -> bool:
     if group is None or (volume is None and group in query.max_volume):
         document = _document(item, query.symprec)
         group, volume = document.space_group.number, document.volume_conventional
-    if query.groups and group not in query.groups:
-        return False
-    limit = query.max_volume.get(group)
-    return limit is None or (volume is not None and volume < limit)
+    return bool(passes(query, group, volume))
 
 
-def _entries(query: Query, stores: Stores | None, strict: bool) -> Iterator[SourceItem | Refused]:
+def _entries(
+    query: Query, stores: Stores | None, strict: bool
+) -> Iterator[SourceItem | Refused | Outside]:
     if query.source == DEMO or query.source not in NAMED:
-        return iterate(query.source, strict=strict)
+        return iterate(query.source, strict=strict, wanted=wanted_by(query))
     if stores is None:
         raise SourceError(f"the source {query.source!r} is read from the database: none is open")
     from ebsdsg_flows.sources.collected import collected_items

@@ -210,6 +210,27 @@ class TestQuery:
         assert [item.material_id for item in items] == ["mp-66", "mp-149"]
         assert items[0].licence == "unknown"
 
+    def test_what_a_row_states_decides_before_its_structure_is_looked_at(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looked_at = []
+        monkeypatch.setattr(
+            "ebsdsg_flows.sources.items.atoms_of",
+            lambda values, identifier: looked_at.append(identifier),
+        )
+        bad = {**rows()[0], "material_id": "mp-bad", "structure": None}
+        lines = [*rows(), bad, {**bad, "material_id": "mp-wrong", "spacegroup_number": 231}]
+        path = write_lines(tmp_path / "a.jsonl", lines)
+        items, refused = read_sources(Query(str(path), groups=(223, 227), max_volume={227: 170.0}))
+        assert [i.material_id for i in items] == looked_at
+        kept = [r["material_id"] for r in rows() if r["spacegroup_number"] in (223, 227)]
+        assert set(looked_at) < set(kept)
+        # a row of another group is not wanted, however bad; one of no group is told
+        assert refused == (("mp-wrong", "mp-wrong: spacegroup_number 231 is not from 1 to 230"),)
+        looked_at.clear()
+        read_sources(Query(str(path), materials=("mp-23",)))
+        assert looked_at == ["mp-23"]
+
     def test_nothing_left_is_an_error(self) -> None:
         with pytest.raises(SourceError, match="no structure that the query keeps"):
             read_sources(Query("demo", groups=(1,)))
