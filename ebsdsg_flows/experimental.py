@@ -291,8 +291,8 @@ def print_set(held: PatternSet) -> None:
     from ebsdsg_ml.experimental.sheet import phase_summary, source_lines
 
     size, definition = held.processing["size"], held.quality_definition
-    files = len(np.unique(held.source))
-    print(f"{len(held)} patterns of {size} x {size} pixels from {files} file(s)")
+    n_files = len(np.unique(held.source))
+    print(f"{len(held)} patterns of {size} x {size} pixels from {n_files} file(s)")
     steps = {k: v for k, v in held.processing.items() if k != "size" and v not in (None, False)}
     print("processing  " + ", ".join(f"{k} {json.dumps(v)}" for k, v in steps.items()))
     print(f"quality     {definition['formula']}, mask {definition['mask'] or 'none'}")
