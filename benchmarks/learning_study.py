@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from study import bank, comparison, page, relabelling
+from study import bank, comparison, page, pictures, relabelling, relabelling_tables
 
 from ebsdsg_ml.adaptation import Labelled
 from ebsdsg_ml.pattern_model import PatternModel
@@ -188,7 +188,7 @@ class Study:
                 kind: bank.cpu_seconds(self.bank, kind, phases)
                 for kind, phases in (("base", self.phases), ("target", self.target))
             },
-            "relabelling": relabelling.summary(cells, labels),
+            "relabelling": relabelling_tables.summary(cells, labels),
             "comparison": rows,
             "margin": {
                 severity: {
@@ -237,10 +237,10 @@ def main() -> None:
         arguments.output.mkdir(parents=True, exist_ok=True)
         content = json.dumps(results, indent=1) + "\n"
         write_atomically(arguments.output / "learning.json", content.encode())
-        page.pictures(results, arguments.output)
+        pictures.draw(results, arguments.output)
         shown = [p.key for p in study.target][::3]
         some = {name: study.pool(name).patterns[:: 3 * KEPT] for name in SEVERITIES}
-        page.target_picture(some, shown, arguments.output / "learning_target.png")
+        pictures.target_picture(some, shown, arguments.output / "learning_target.png")
         write_atomically(arguments.output / "learning.md", page.page(results).encode())
         say(f"wrote {arguments.output / 'learning.md'}")
 

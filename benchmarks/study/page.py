@@ -1,19 +1,16 @@
-"""The study's page and pictures, from its numbers alone."""
+"""The study's page, from its numbers alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ebsdsg_ml.figures import OKABE_ITO, SYMBOLS
+from ebsdsg_ml.figures import SYMBOLS
 
 from .comparison import CHOSEN, METHODS
 from .relabelling import CLASSES, LABELS
-
-COLOURS = dict(zip(METHODS, OKABE_ITO, strict=False))
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -26,98 +23,25 @@ def spread(interval: Mapping[str, Any]) -> str:
     return f"{percent(interval['mean'])} ± {'?' if half is None else percent(half)}"
 
 
-def confusion_picture(results: Mapping[str, Any], path: Path) -> None:
-    """Confusion matrices with true and relabelled groups side by side."""
-    from matplotlib import pyplot
-
-    found = [label for label in LABELS if label in results["relabelling"]]
-    figure, axes = pyplot.subplots(1, len(found), figsize=(4.6 * len(found), 4.2), squeeze=False)
-    names = [f"{SYMBOLS[c]}\n{c}" for c in CLASSES]
-    for axis, label in zip(axes[0], found, strict=True):
-        part = results["relabelling"][label]
-        matrix = np.array(part["confusion"], dtype=float)
-        share = 100 * matrix / matrix.sum(axis=1, keepdims=True)
-        axis.imshow(share, cmap="cividis", vmin=0, vmax=100)
-        for i, j in np.ndindex(share.shape):
-            colour = "black" if share[i, j] > 55 else "white"
-            axis.text(j, i, f"{share[i, j]:.0f}", ha="center", va="center", color=colour)
-        axis.set_xticks(range(len(names)), names, fontsize=8)
-        axis.set_yticks(range(len(names)), names, fontsize=8)
-        axis.set_title(f"{label} groups: {percent(part['balanced'])} %", fontsize=10)
-        axis.set_xlabel("answer")
-    axes[0, 0].set_ylabel("space group of the held-out phase")
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
-
-
-def comparison_picture(results: Mapping[str, Any], path: Path) -> None:
-    """Accuracy of every method at every severity: seeds as points, mean with its interval."""
-    from matplotlib import pyplot
-
-    rows = results["comparison"]
-    severities = [s for s in results["severities"] if any(r["severity"] == s for r in rows)]
-    figure, axis = pyplot.subplots(figsize=(8.5, 4.2))
-    width = 0.8 / len(METHODS)
-    for number, name in enumerate(METHODS):
-        for place, severity in enumerate(severities):
-            row = next((r for r in rows if r["severity"] == severity and r["method"] == name), None)
-            if row is None:
-                continue
-            x = place + (number - (len(METHODS) - 1) / 2) * width
-            half = row["interval"]["half_width"] or 0
-            axis.errorbar(
-                x,
-                100 * row["interval"]["mean"],
-                100 * half,
-                fmt="o",
-                color=COLOURS[name],
-                capsize=3,
-                label=name if place == 0 else None,
-            )
-            values = 100 * np.array(row["values"])
-            axis.plot(np.full(len(values), x + width / 4), values, ".", ms=3, color=COLOURS[name])
-    axis.axhline(20, color="grey", lw=0.8, ls=":")
-    axis.text(-0.48, 21, "one class of five", fontsize=7, color="grey")
-    axis.set_xticks(range(len(severities)), severities)
-    axis.set_ylabel("mean accuracy per phase [%]")
-    axis.set_ylim(0, 102)
-    axis.grid(axis="y", alpha=0.3)
-    axis.legend(fontsize=8, ncols=3, loc="upper right")
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
-
-
-def target_picture(patterns: Mapping[str, np.ndarray], names: Sequence[str], path: Path) -> None:
-    """One pattern of some phases at every severity.
-
-    Parameters
-    ----------
-    patterns : severity -> (n, size, size) uint8.
-    names : of the n phases.
-    """
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(
-        len(patterns), len(names), figsize=(1.3 * len(names), 1.45 * len(patterns)), squeeze=False
-    )
-    for row, (severity, stack) in zip(axes, patterns.items(), strict=True):
-        for axis, pattern, name in zip(row, stack, names, strict=True):
-            axis.imshow(pattern, cmap="gray")
-            axis.set_xticks([])
-            axis.set_yticks([])
-            if row is axes[0]:
-                axis.set_title(name, fontsize=8)
-        row[0].set_ylabel(severity, fontsize=9)
-    figure.tight_layout(pad=0.3)
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
-
-
 def _counts(phases: Sequence[Mapping[str, Any]], label: str) -> str:
     numbers = [sum(p[label] == group for p in phases) for group in CLASSES]
     return " | ".join(str(n) for n in numbers)
+
+
+def _difference(tables: Mapping[str, Any]) -> list[str]:
+    """Who is ahead, in one sentence."""
+    found = tables.get("difference")
+    if found is None:
+        return []
+    ahead = "ahead of" if found["mean"] > 0 else "behind"
+    clear = found["low"] > 0 or found["high"] < 0
+    return [
+        f"Relabelled groups are {percent(abs(found['mean']))} percentage points {ahead} true ones "
+        f"(95 % over phases, both labels from the same draws: {percent(found['low'])} to "
+        f"{percent(found['high'])}; ahead in {percent(found['share_of_draws'], 0)} % of the "
+        f"draws){'' if clear else ': not beyond doubt with so few phases'}.",
+        "",
+    ]
 
 
 def relabelling_part(results: Mapping[str, Any]) -> list[str]:
@@ -159,6 +83,7 @@ def relabelling_part(results: Mapping[str, Any]) -> list[str]:
         "The first interval is Student's over the folds, the second draws the phases of every "
         "class anew (cluster bootstrap): patterns of one phase succeed or fail together.",
         "",
+        *_difference(tables),
         "| accuracy by class [%] | " + " | ".join(f"{SYMBOLS[c]} ({c})" for c in CLASSES) + " |",
         "|---|" + "---|" * len(CLASSES),
     ]
@@ -359,9 +284,13 @@ def page(results: Mapping[str, Any], remarks: Sequence[str] = ()) -> str:
     """
     cpu = results["simulation_cpu_seconds"]
     trained = {
-        label: sum(part["training_cpu_seconds"]) for label, part in results["relabelling"].items()
+        label: sum(results["relabelling"][label]["training_cpu_seconds"])
+        for label in LABELS
+        if label in results["relabelling"]
     }
-    projected = sum(sum(part["projection_cpu_seconds"]) for part in results["relabelling"].values())
+    projected = sum(
+        sum(results["relabelling"][label]["projection_cpu_seconds"]) for label in trained
+    )
     adapted = sum(r["cpu_seconds"] * len(r["seeds"]) for r in results["comparison"])
     phases = results["phases"]
     lines = [
@@ -411,12 +340,3 @@ def page(results: Mapping[str, Any], remarks: Sequence[str] = ()) -> str:
     for remark in remarks:
         lines += [remark, ""]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def pictures(results: Mapping[str, Any], output: Path) -> None:
-    """Confusion matrices and comparison as PNG files beside the page."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    confusion_picture(results, output / "learning_confusion.png")
-    comparison_picture(results, output / "learning_adaptation.png")

@@ -8,7 +8,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from study import bank, comparison, relabelling
+from study import bank, comparison
+from study import relabelling_tables as tables
 
 
 def entry(name, group, formula="KF", volume=100.0, sites=4, snapshot=True):
@@ -56,16 +57,16 @@ ANSWERS = {
 
 
 def test_classes_count_alike_whatever_their_number_of_phases():
-    matrix = relabelling.confusion(ANSWERS, TRUTH)
+    matrix = tables.confusion(ANSWERS, TRUTH)
     assert matrix.sum() == 60 and matrix[0].tolist() == [10, 0, 10, 0, 0]
-    assert relabelling.balanced(matrix) == pytest.approx((0.5 + 1 + 1 + 1 + 0.5) / 5)
+    assert tables.balanced(matrix) == pytest.approx((0.5 + 1 + 1 + 1 + 0.5) / 5)
 
 
 def test_the_subgroup_graph_joins_three_of_ten_pairs_and_shares_follow():
-    assert relabelling.joined_groups() == {
+    assert tables.joined_groups() == {
         frozenset(pair) for pair in ((221, 225), (221, 229), (223, 229))
     }
-    share = relabelling.allowed_share(relabelling.confusion(ANSWERS, TRUTH))
+    share = tables.allowed_share(tables.confusion(ANSWERS, TRUTH))
     assert share["confusions"] == 15
     assert share["joined"] == pytest.approx(10 / 15)
     # of four wrong answers to Pm-3m two are joined to it, and two to Im-3m
@@ -74,10 +75,19 @@ def test_the_subgroup_graph_joins_three_of_ten_pairs_and_shares_follow():
 
 
 def test_the_interval_over_phases_is_wide_where_phases_differ_and_none_where_they_do_not():
-    low, high = relabelling.phase_bootstrap(ANSWERS, TRUTH)
+    low, high = tables.phase_bootstrap(ANSWERS, TRUTH)
     assert low == pytest.approx(0.7) and high == pytest.approx(0.9)
     same = {**ANSWERS, "b": [10, 0, 0, 0, 0]}
-    assert relabelling.phase_bootstrap(same, TRUTH) == pytest.approx((0.9, 0.9))
+    assert tables.phase_bootstrap(same, TRUTH) == pytest.approx((0.9, 0.9))
+
+
+def test_the_difference_is_that_of_the_balanced_accuracies_and_its_interval_holds_it():
+    labels = {"true": TRUTH, "relabelled": {**TRUTH, "b": 225}}
+    answers = {"true": ANSWERS, "relabelled": ANSWERS}
+    found = tables.difference(answers, labels, draws=50)
+    by_label = [tables.balanced(tables.confusion(ANSWERS, labels[k])) for k in tables.LABELS]
+    assert found["mean"] == pytest.approx(by_label[1] - by_label[0]) == pytest.approx(0.1)
+    assert found["low"] <= found["mean"] <= found["high"]
 
 
 def test_rows_of_the_comparison_are_means_over_seeds():
