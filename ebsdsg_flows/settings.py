@@ -137,6 +137,11 @@ class Settings(BaseSettings):
     disk_reserve: float = Field(
         5.0, ge=0, description="GiB that should be free below the data root; see `ebsdsg doctor`."
     )
+    web_token: SecretStr | None = Field(
+        None,
+        description="Secret that allows actions on the pages of `ebsdsg web`, and any address but "
+        "this machine's own; at least 16 characters. Without it the pages are read-only.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "WARNING", description="Level of FireWorks' messages in the logs of the workers."
     )

@@ -73,19 +73,31 @@ def _structure_lines(material_id: str, structure: dict[str, Any] | None) -> list
     choice = group["origin_choice"]
     if choice is not None:
         lines.append(f"  origin choice {choice}, Hall number {group['hall_number']}")
-    if relabel["number"] == group["number"]:
-        why = "with all atoms alike the group is the same"
-    else:
-        why = (
-            f"with all atoms alike the positions have {relabel['symbol']}: "
-            "the difference of the elements is all that lowers the symmetry"
-        )
-    lines.append(f"  label after disordering: {relabel['symbol']} ({relabel['number']}); {why}")
+    lines.append(
+        f"  label after disordering: {relabel['symbol']} ({relabel['number']}); "
+        f"{label_reason(structure)}"
+    )
     if relabel["sensitive"]:
         answers = ", ".join(f"{r['number']} at {r['symprec']} Å" for r in relabel["by_tolerance"])
         lines.append(f"  the label depends on the tolerance: {answers}")
     lines += [f"  note: {note}" for note in structure["notes"]]
     return lines
+
+
+def label_reason(structure: dict[str, Any]) -> str:
+    """Why a structure has its relabelled group, in words.
+
+    Parameters
+    ----------
+    structure : values of its document.
+    """
+    group, relabel = structure["space_group"], structure["relabel"]
+    if relabel["number"] == group["number"]:
+        return "with all atoms alike the group is the same"
+    return (
+        f"with all atoms alike the positions have {relabel['symbol']}: "
+        "the difference of the elements is all that lowers the symmetry"
+    )
 
 
 def _simulation_lines(

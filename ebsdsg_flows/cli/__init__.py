@@ -16,6 +16,7 @@ from ebsdsg_flows.cli import (
     imports,
     patterns,
     structures,
+    web,
 )
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ campaigns.register(app)
 patterns.register(app)
 engines.register(app)
 cluster.register(app)
+web.register(app)
 app.add_typer(structures.app, name="structures")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(experimental.app, name="patterns")

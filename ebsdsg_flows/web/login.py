@@ -1,0 +1,64 @@
+"""Giving the token once, for a session in this browser."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, HTTPException, Query, Request
+from fastapi.responses import RedirectResponse, Response
+
+from ebsdsg_flows.web.access import COOKIE, SESSION_SECONDS
+from ebsdsg_flows.web.site import Site
+
+
+def router(site: Site) -> APIRouter:
+    """Pages to log in and out.
+
+    Parameters
+    ----------
+    site : that they belong to.
+    """
+    pages = APIRouter()
+
+    @pages.get("/login")
+    def login_page(request: Request, back: Annotated[str, Query(max_length=500)] = "/") -> Response:
+        if site.access.token is None:
+            raise HTTPException(404, "this server has no token: it is read-only")
+        return site.page(request, "login", back=here(back), wrong=False)
+
+    @pages.post("/login")
+    def login(
+        request: Request,
+        token: Annotated[str, Form(max_length=500)],
+        back: Annotated[str, Form(max_length=500)] = "/",
+    ) -> Response:
+        if not site.access.right_token(token):
+            return site.page(request, "login", status=403, back=here(back), wrong=True)
+        base = request.scope.get("root_path", "")
+        answer = RedirectResponse(base + quote(here(back), safe="/"), 303)
+        answer.set_cookie(
+            COOKIE,
+            site.access.session(),
+            max_age=SESSION_SECONDS,
+            path=base or "/",
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
+        return answer
+
+    @pages.post("/logout")
+    def logout(request: Request) -> Response:
+        base = request.scope.get("root_path", "")
+        answer = RedirectResponse(f"{base}/", 303)
+        answer.delete_cookie(COOKIE, path=base or "/", httponly=True, samesite="strict")
+        return answer
+
+    return pages
+
+
+def here(back: str) -> str:
+    """A path of this server, whatever was asked for: ``//elsewhere`` is another one."""
+    ours = back.startswith("/") and not back.startswith(("//", "/\\")) and back.isprintable()
+    return back if ours else "/"

@@ -1,0 +1,164 @@
+"""Who may read and act, and what is refused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from fastapi.testclient import TestClient
+from web_campaign import TOKEN
+
+from ebsdsg_flows.web.access import SESSION_SECONDS, Access, AccessError
+from ebsdsg_flows.web.login import here
+from stores.collections import Stores
+
+Site = Callable[..., TestClient]
+HOME = {"Origin": "http://127.0.0.1"}
+
+
+def log_in(client: TestClient) -> None:
+    answer = client.post("/login", data={"token": TOKEN, "back": "/structures"}, headers=HOME)
+    assert answer.status_code == 303 and answer.headers["location"] == "/structures"
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie and "samesite=strict" in cookie
+    assert TOKEN not in cookie
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"host": "0.0.0.0"},
+        {"host": "::"},
+        {"host": "192.168.1.2"},
+        {"host": "a-machine"},
+        {"host": "127.0.0.1", "proxy": True},
+        {"host": "127.0.0.1", "names": ("ebsdsg.example.org",)},
+    ],
+)
+def test_what_others_could_reach_does_not_start_without_a_token(arguments: dict) -> None:
+    with pytest.raises(AccessError, match="EBSDSG_WEB_TOKEN"):
+        Access.of(token=None, **arguments)
+    assert not Access.of(token=TOKEN, **arguments).open_reading
+
+
+def test_a_short_token_is_refused() -> None:
+    with pytest.raises(AccessError, match="at least 16"):
+        Access.of("127.0.0.1", "short")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.0.0.2"])
+def test_this_machine_may_read_without_a_token(host: str) -> None:
+    assert Access.of(host, None).open_reading
+
+
+def test_a_session_ends_and_cannot_be_made_up() -> None:
+    access = Access("t" * 20)
+    session = access.session()
+    assert access.valid_session(session)
+    assert not access.valid_session(access.session(time.time() - SESSION_SECONDS - 1))
+    end, mac = session.split(".")
+    assert not access.valid_session(f"{int(end) + 1}.{mac}")
+    assert not Access("u" * 20).valid_session(session)
+    for wrong in ("", ".", "²." + mac, "-1.x", f"{'9' * 400}.{mac}", f"{end}.", f"{end}.é"):
+        assert not access.valid_session(wrong)
+    assert not Access(None).valid_session(session)
+    assert "t" * 20 not in repr(access)
+
+
+def test_elsewhere_everything_needs_the_token(site: Site, stores: Stores) -> None:
+    client = site("0.0.0.0", TOKEN)
+    for path in ("/", "/structures", "/campaigns/x", "/master-patterns/" + "0" * 64 + "/view"):
+        answer = client.get(path)
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith("/login?back=%2F")
+    assert client.get("/login").status_code == 200
+    assert client.get("/", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
+    assert client.get("/", headers={"Authorization": "Bearer wrong"}).status_code == 303
+    log_in(client)
+    assert client.get("/").status_code == 200
+    assert client.post("/logout", headers=HOME).status_code == 303
+    assert client.get("/").status_code == 303
+
+
+def test_a_wrong_token_opens_nothing_and_is_not_repeated(site: Site) -> None:
+    client = site(token=TOKEN)
+    answer = client.post("/login", data={"token": "wrong <i>token</i>"}, headers=HOME)
+    assert answer.status_code == 403 and "set-cookie" not in answer.headers
+    assert "wrong <i>" not in answer.text and "This is not the token" in answer.text
+
+
+def test_a_server_without_token_has_no_login(site: Site) -> None:
+    assert site().get("/login").status_code == 404
+    assert site().post("/login", data={"token": ""}, headers=HOME).status_code in (403, 422)
+    assert site().post("/logout", headers=HOME).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "null"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "https://127.0.0.1"},
+        {"Origin": "http://127.0.0.1:9999"},
+        {"Origin": "http://127.0.0.1", "Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_forms_of_other_pages_are_refused(site: Site, headers: dict[str, str]) -> None:
+    client = site(token=TOKEN)
+    log_in(client)
+    assert client.post("/logout", headers=headers).status_code == 403
+    assert client.post("/login", data={"token": TOKEN}, headers=headers).status_code == 403
+
+
+def test_another_name_is_refused_so_that_no_page_can_rebind(site: Site) -> None:
+    for name in ("evil.example", "127.0.0.1.evil.example", "", "[::2]", "localhost.evil:80"):
+        assert site().get("/", headers={"Host": name}).status_code == 400
+    for name in ("localhost:8765", "127.0.0.1", "[::1]:8765", "LOCALHOST"):
+        assert site().get("/", headers={"Host": name}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "back", ["//evil.example", "/\\evil", "https://evil.example", "", "javascript:1", "/a\nb"]
+)
+def test_a_login_leads_nowhere_else(back: str) -> None:
+    assert here(back) == "/"
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/login", "/structures?group=x"])
+def test_every_answer_carries_the_headers(site: Site, path: str) -> None:
+    answer = site(token=TOKEN).get(path)
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers["cache-control"] == "no-store"
+    assert TOKEN not in answer.text
+
+
+def test_a_huge_body_is_refused_said_or_not(site: Site) -> None:
+    client = site(token=TOKEN)
+    large = b"token=" + b"x" * 300_000
+    kind = {"Content-Type": "application/x-www-form-urlencoded", **HOME}
+    assert client.post("/login", content=large, headers=kind).status_code == 413
+
+    def pieces():  # no Content-Length: it is counted as it comes
+        for _ in range(30):
+            yield b"x" * 10_000
+
+    assert client.post("/login", content=pieces(), headers=kind).status_code == 413
+    assert client.get("/", headers={"Content-Length": "-5"}).status_code == 400
+
+
+def test_a_defect_shows_no_inside(site: Site, stores: Stores) -> None:
+    client = site()
+    # not as the documents are: it has no structures
+    stores.campaigns.insert_one({"key": "broken", "query": {}})
+    client = TestClient(client.app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+    answer = client.get("/campaigns/broken")
+    while answer.status_code == 200:
+        answer = client.get("/campaigns/broken")
+    assert answer.status_code == 500
+    assert "defect" in answer.text and "KeyError" not in answer.text
+    assert "content-security-policy" in answer.headers
