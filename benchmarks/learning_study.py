@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from study import bank, comparison, page, pictures, relabelling, relabelling_tables
+from study import bank, comparison, page, pictures, real, relabelling, relabelling_tables
 
 from ebsdsg_ml.adaptation import Labelled
 from ebsdsg_ml.pattern_model import PatternModel
@@ -33,7 +33,7 @@ from ebsdsg_ml.synthetic_target import SEVERITIES, TargetPool, target_pool
 from ebsdsg_sim.atomic_file import write_atomically
 
 REPOSITORY = Path(__file__).parents[1]
-PARTS = ("simulate", "relabelling", "comparison", "page")
+PARTS = ("simulate", "relabelling", "comparison", "real", "page")
 PROTOCOL = relabelling.Protocol(
     size=48,
     patterns_per_class=1100,
@@ -42,7 +42,7 @@ PROTOCOL = relabelling.Protocol(
     seed=2024,
     training=TrainingConfig(
         model="resnet18",
-        epochs=4,
+        epochs=8,
         batch_size=64,
         optimizer="adamw",
         learning_rate=2e-3,
@@ -52,9 +52,9 @@ PROTOCOL = relabelling.Protocol(
         threads=1,
     ),
 )
-BUDGET = comparison.Budget(steps=30, warmup=20, batch_size=32, learning_rate=2e-4)
+BUDGET = comparison.Budget(steps=16, warmup=24, batch_size=32, learning_rate=5e-4)
 SEEDS = 5
-RECORDED, KEPT = 100, 50
+RECORDED, KEPT = 80, 40
 
 
 class Study:
@@ -153,6 +153,13 @@ class Study:
                         f"{cell['cpu_seconds']:.0f} CPU-s"
                     )
 
+    def real(self, folder: Path) -> None:
+        """Answers of part A's networks for the real patterns."""
+        runs = self.cache / "relabelling"
+        models = [runs / f"run-relabelled-{fold}" / "model.pt" for fold in range(PROTOCOL.n_folds)]
+        rows = real.answers(folder, models, PROTOCOL.recipe("relabelled"))
+        write_atomically(self.cache / "real.json", json.dumps(rows, indent=1).encode())
+
     def results(self) -> dict[str, Any]:
         """All tables, from the finished cells alone."""
         cells = [json.loads(p.read_text()) for p in self._cells("relabelling")]
@@ -188,6 +195,9 @@ class Study:
                 kind: bank.cpu_seconds(self.bank, kind, phases)
                 for kind, phases in (("base", self.phases), ("target", self.target))
             },
+            "real": json.loads((self.cache / "real.json").read_text())
+            if (self.cache / "real.json").exists()
+            else [],
             "relabelling": relabelling_tables.summary(cells, labels),
             "comparison": rows,
             "margin": {
@@ -214,6 +224,7 @@ def main() -> None:
     folder = shared / "data/structures"
     parser.add_argument("--structures", type=Path, default=folder / "mp_cubic.jsonl.gz")
     parser.add_argument("--experiment", type=Path, default=folder / "phases18.json.gz")
+    parser.add_argument("--patterns", type=Path, default=shared / "data/patterns")
     parser.add_argument("--cache", type=Path, default=REPOSITORY / ".learning_study")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "docs/validation")
     parser.add_argument("--part", choices=PARTS, action="append", help="default: all, in order")
@@ -232,6 +243,8 @@ def main() -> None:
     if "comparison" in parts:
         seeds = range(SEEDS) if arguments.seed is None else arguments.seed
         study.comparison(list(seeds), arguments.severity or list(SEVERITIES))
+    if "real" in parts:
+        study.real(arguments.patterns)
     if "page" in parts:
         results = study.results()
         arguments.output.mkdir(parents=True, exist_ok=True)

@@ -175,25 +175,6 @@ class TargetPool:
     quality: np.ndarray
 
 
-def best_of(quality: np.ndarray, kept: int) -> np.ndarray:
-    """Positions of the best patterns, in the order they were recorded in.
-
-    Parameters
-    ----------
-    quality : (n,) image quality; patterns without one (NaN, blank) are the worst.
-    kept : how many.
-
-    Raises
-    ------
-    SyntheticTargetError
-        If there are not that many.
-    """
-    if not 1 <= kept <= len(quality):
-        raise SyntheticTargetError(f"{kept} best of {len(quality)} patterns: record more")
-    worst_last = np.argsort(-np.nan_to_num(quality, nan=-np.inf), kind="stable")
-    return np.sort(worst_last[:kept])
-
-
 def target_pool(
     severity: Severity,
     sources: Sequence[PatternSource],
@@ -221,14 +202,19 @@ def target_pool(
     ------
     SyntheticTargetError
         If more are to be kept than are recorded.
+    ebsdsg_ml.experimental.scan.PatternFileError
+        If all patterns of a phase are blank.
     ebsdsg_sim.hdf5.MasterPatternFileError
         If a source is no finished master pattern.
     """
     import torch
 
+    from ebsdsg_ml.experimental.choice import best_by_quality
     from ebsdsg_ml.quality import image_quality
     from ebsdsg_ml.simulated_patterns import detected, recipe_imperfections, recipe_projector
 
+    if not 1 <= kept <= recorded:
+        raise SyntheticTargetError(f"{kept} best of {recorded} patterns: record more")
     recipe = severity.recipe(size, seed)
     imperfections = recipe_imperfections(recipe)
     patterns, phases, qualities = [], [], []
@@ -239,8 +225,8 @@ def target_pool(
         projector = recipe_projector(recipe, source, key)
         made = detected(projector, turns, imperfections, seed, chance)
         quality = image_quality(made.to(torch.float32)).numpy()
-        best = best_of(quality, kept)
+        best = best_by_quality(quality, kept)
         patterns.append(made.numpy()[best])
-        phases.append(np.full(kept, number))
+        phases.append(np.full(len(best), number))
         qualities.append(quality[best])
     return TargetPool(np.concatenate(patterns), np.concatenate(phases), np.concatenate(qualities))

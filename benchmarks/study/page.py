@@ -9,6 +9,7 @@ import numpy as np
 
 from ebsdsg_ml.figures import SYMBOLS
 
+from . import real
 from .comparison import CHOSEN, METHODS
 from .relabelling import CLASSES, LABELS
 
@@ -335,6 +336,8 @@ def page(results: Mapping[str, Any], remarks: Sequence[str] = ()) -> str:
         *comparison_part(results),
         "",
         *phase_part(results),
+        "",
+        *real.part(results["real"]),
         "",
     ]
     for remark in remarks:

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from ebsdsg_ml.imperfections import DetectorImperfections
-from ebsdsg_ml.synthetic_target import SEVERITIES, SyntheticTargetError, best_of
+from ebsdsg_ml.pattern_source import PatternSource
+from ebsdsg_ml.synthetic_target import SEVERITIES, SyntheticTargetError, target_pool
 
 
 def test_the_detector_is_off_by_what_the_severity_says():
@@ -49,9 +50,23 @@ def test_the_noise_of_a_flat_image_is_that_of_the_electrons():
     assert relative.max() < 1.1 * few**-0.5 and relative.min() > 0.9 * many**-0.5
 
 
-def test_the_best_are_kept_in_order_and_blank_patterns_are_the_worst():
-    quality = np.array([0.3, np.nan, 0.9, 0.5, 0.9, 0.1])
-    assert best_of(quality, 3).tolist() == [2, 3, 4]
-    assert 1 not in best_of(quality, 5)
+def test_more_than_were_recorded_cannot_be_kept():
     with pytest.raises(SyntheticTargetError, match="7 best of 6"):
-        best_of(quality, 7)
+        target_pool(SEVERITIES["mild"], [], size=48, recorded=6, kept=7)
+
+
+def test_a_pool_is_fixed_by_its_seed_and_keeps_the_best_of_every_phase(shared):
+    names = ("Ni", "Si")
+    sources = [PatternSource(n, n, {}, shared / f"reference/emsoft/{n}.h5", "") for n in names]
+    pools = [
+        target_pool(SEVERITIES["severe"], sources, size=32, recorded=n, kept=4, seed=5)
+        for n in (8, 8, 4)
+    ]
+    first, again, all_kept = pools
+    assert np.array_equal(first.patterns, again.patterns)
+    assert first.patterns.shape == (8, 32, 32) and first.phases.tolist() == [0] * 4 + [1] * 4
+    for phase in (0, 1):
+        # the best four of eight are at least as good as the first four of them
+        rows = first.phases == phase
+        assert (np.sort(first.quality[rows]) >= np.sort(all_kept.quality[rows])).all()
+    assert first.quality.mean() > all_kept.quality.mean()
