@@ -15,7 +15,7 @@ from ebsdsg_sim.atomic_file import write_atomically
 if TYPE_CHECKING:
     from ebsdsg_ml.pattern_dataset import PatternDataset
 
-SHOWN, COLUMNS, PIXELS = 24, 6, 96
+SHOWN, COLUMNS, PIXELS = 24, 6, 128
 
 Answer = Callable[[np.ndarray], Sequence[int]]
 """Gives the index of the most probable class for each of (n, H, W) uint8 patterns."""

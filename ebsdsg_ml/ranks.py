@@ -181,7 +181,9 @@ def end_with_rank_0() -> None:
     """End this process, at once, when rank 0 closes the pipe to it or dies."""
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        # not sys.stdin: its lock would be held when this process ends by itself
+        while os.read(0, 1):
+            pass
         os._exit(1)
 
     threading.Thread(target=watch, name="end with rank 0", daemon=True).start()
