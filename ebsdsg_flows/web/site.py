@@ -28,6 +28,7 @@ PAGE = 50
 
 NAVIGATION = (
     ("", "Campaigns", ("campaigns", "campaign")),
+    ("triage", "Triage", ("triage",)),
     ("structures", "Structures", ("structures", "structure")),
 )
 """Path, text, and the first words of the templates that belong to it."""

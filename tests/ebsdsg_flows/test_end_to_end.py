@@ -16,6 +16,7 @@ from ebsdsg_flows.report import QUERIES
 from ebsdsg_flows.results import campaign_results
 from ebsdsg_flows.run import run_until_idle
 from ebsdsg_flows.status import parse_query
+from ebsdsg_flows.story import structure_story
 from ebsdsg_flows.submit import plan, submit
 from stores.collections import Stores
 
@@ -82,6 +83,21 @@ def test_structures_in_classifier_out_and_nothing_twice(
     assert not [*root.rglob("*.partial*"), *root.rglob("*.writing")]
     for _, collection, criteria, _ in QUERIES:
         list(stores.database[collection].find(parse_query(collection, criteria, stores)))
+
+    # one structure's whole story
+    pattern = stores.master_patterns.find_one({"material_id": materials[0]})
+    story = structure_story(stores, materials[0])
+    assert "campaign little: ended" in story
+    assert "by builtin" in story and ": completed, 2 of 2 energies" in story
+    assert f"file {pattern['file']['path']} ({pattern['file']['bytes']} bytes)" in story
+    assert f"sha256 {pattern['file']['sha256'][:10]}" in story
+    dataset = stores.datasets.find_one()
+    (member,) = [m for m in dataset["members"] if m["material_id"] == materials[0]]
+    assert f"(relabelled): 6 patterns in fold {member['fold']}" in story
+    assert member["patterns"] == 6
+    tested = stores.training_runs.find_one({"fold": member["fold"]})
+    (phase,) = [p for p in tested["per_phase"] if p["material_id"] == materials[0]]
+    assert f"training {tested['key'][:8]} (relabelled): {phase['accuracy']:.0%} of 6" in story
 
     # the same campaign again: nothing
     runs = stores.runs.count_documents({})

@@ -1,4 +1,4 @@
-"""Images of every common kind become patterns; broken ones give one clear error."""
+"""Images of every common kind get answers with sets; broken ones give one clear error each."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ebsdsg_ml.answer_files import answer_picture, write_answers, write_picture
+from ebsdsg_ml.calibration import Calibration
+from ebsdsg_ml.ensemble import EnsembleError
+from ebsdsg_ml.ensemble_model import EnsembleModel, load_model
+from ebsdsg_ml.experimental.image import ImageError, read_image
+from ebsdsg_ml.experimental.processing import PatternProcessing
 from ebsdsg_ml.models import build_model
-from ebsdsg_ml.pattern_model import ModelCard, PatternModel
-from ebsdsg_ml.predict import ImageError, as_training_pattern, predict, read_image
+from ebsdsg_ml.pattern_model import ModelCard, ModelFileError, PatternModel
+from ebsdsg_ml.predict import PredictionError, predict
 from ebsdsg_ml.transforms import Preprocessing
 
 
@@ -46,30 +52,30 @@ def test_depth_and_colour_do_not_matter(
     Image.fromarray(grey.astype(np.float32) / 3).save(tmp_path / "float.tif")
     names = ["a8.png", "a16.png", "rgb.png", "rgba.png", "float.tif"]
     assert read_image(tmp_path / "a16.png").max() > 255
-    answers = predict(model, [tmp_path / name for name in names])
+    answers = predict(model, [tmp_path / name for name in names]).answers
     for answer in answers:
         assert sum(answer.probabilities.values()) == pytest.approx(1)
         assert answer.space_group == max(answer.probabilities, key=answer.probabilities.get)
         for group, probability in answers[0].probabilities.items():
             assert answer.probabilities[group] == pytest.approx(probability, abs=0.02)
     assert answers[0].to_dict()["path"].endswith("a8.png")
+    # a model that was never calibrated claims no set
+    assert {a.verdict for a in answers} == {"answer"} and answers[0].in_set is None
 
 
 def test_an_image_of_a_training_pattern_is_that_pattern(tmp_path: Path, dataset: Path) -> None:
     from ebsdsg_ml.pattern_dataset import PatternDataset
 
-    pattern = PatternDataset(dataset).read([3])[0]
+    patterns = PatternDataset(dataset)
+    pattern = patterns.read([3])[0]
     Image.fromarray(pattern).save(tmp_path / "p.png")
-    back = as_training_pattern(read_image(tmp_path / "p.png"), pattern.shape[0])
-    assert np.corrcoef(back.ravel(), pattern.ravel())[0, 1] > 0.999
-
-
-def test_the_middle_square_is_taken_and_hot_pixels_do_not_matter(grey: np.ndarray) -> None:
-    square = as_training_pattern(grey.astype(np.float32), 80)
-    assert np.corrcoef(square.ravel(), grey[:, 10:90].ravel())[0, 1] > 0.999
-    hot = grey.astype(np.float32)
-    hot[40, 50] = 1e5
-    assert as_training_pattern(hot, 80).std() > 0.9 * square.std()
+    network, _ = build_model("mobilenet_v3_small", 3)
+    processing = PatternProcessing.like(patterns.recipe).to_dict()
+    card = ModelCard(
+        "mobilenet_v3_small", (221, 225, 229), "true", Preprocessing(32, 31), processing=processing
+    )
+    found = predict(PatternModel(network, card), [tmp_path / "p.png"]).answers[0]
+    assert np.corrcoef(found.pattern.ravel(), pattern.ravel())[0, 1] > 0.999
 
 
 def test_real_patterns_are_read(shared: Path, model: PatternModel) -> None:
@@ -81,8 +87,23 @@ def test_real_patterns_are_read(shared: Path, model: PatternModel) -> None:
     ]
     files = [f for f in files if f.exists()]
     assert len(files) == 5
-    for answer in predict(model, files):
+    found = predict(model, files)
+    assert len(found.answers) == 5 and not found.errors
+    for answer in found.answers:
         assert 0 < answer.image_quality < 1
+
+
+def test_vendor_files_have_an_answer_for_each_pattern(shared: Path, model: PatternModel) -> None:
+    folder = shared / "data/patterns/kikuchipy_Ni"
+    found = predict(model, [folder])
+    assert len(found.answers) == 11
+    assert found.answers[-1].name == "patterns.h5 #8"
+    pooled = predict(model, [folder], grain="file").answers
+    assert [a.patterns for a in pooled] == [1, 1, 9]
+    # the geometric mean: mean log-probability, normalised
+    logs = np.log([list(a.probabilities.values()) for a in found.answers[2:]]).mean(axis=0)
+    expected = np.exp(logs) / np.exp(logs).sum()
+    assert list(pooled[2].probabilities.values()) == pytest.approx(list(expected))
 
 
 def test_broken_images_give_one_clear_error(
@@ -95,8 +116,11 @@ def test_broken_images_give_one_clear_error(
     cases["cut.jpg"] = (tmp_path / "whole.jpg").read_bytes()[:700]
     for name, content in cases.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ImageError, match=f"{name} is not a readable image"):
-            predict(model, [good, tmp_path / name])
+    found = predict(model, [good, *(tmp_path / name for name in cases), tmp_path / "none"])
+    assert [a.name for a in found.answers] == ["good.png"]
+    assert len(found.errors) == len(cases) + 1
+    for name, message in zip(["none", *cases], found.errors, strict=True):
+        assert name in message
     with pytest.raises(ImageError, match="does not exist"):
         read_image(tmp_path / "none.png")
     Image.fromarray(np.full((50, 50), 7, np.uint8)).save(tmp_path / "blank.png")
@@ -111,6 +135,130 @@ def test_broken_images_give_one_clear_error(
         read_image(tmp_path / "two.tif")
     lone = np.full((100, 100), 7, np.uint8)
     lone[50, 50] = 200
-    with pytest.raises(ImageError, match="blank but for single pixels"):
-        as_training_pattern(lone.astype(np.float32), 100)
-    assert predict(model, []) == []
+    Image.fromarray(lone).save(tmp_path / "lone.png")
+    found = predict(model, [tmp_path / "lone.png"])
+    assert not found.answers and "blank" in found.errors[0]
+    assert predict(model, []).answers == []
+
+
+@pytest.fixture
+def calibrated(model: PatternModel) -> PatternModel:
+    return model.calibrated(
+        Calibration(temperature=2.0, coverage=0.9, set_threshold=0.75, unknown_threshold=1e9)
+    )
+
+
+def test_sets_verdicts_and_neighbours_follow_from_the_calibration(
+    grey: np.ndarray, tmp_path: Path, model: PatternModel, calibrated: PatternModel
+) -> None:
+    Image.fromarray(grey).save(tmp_path / "p.png")
+    plain = predict(model, [tmp_path / "p.png"]).answers[0]
+    found = predict(calibrated, [tmp_path / "p.png"]).answers[0]
+    p = np.array(list(plain.probabilities.values())) ** 0.5
+    assert list(found.probabilities.values()) == pytest.approx(list(p / p.sum()))
+    inside = {g for g, q in found.probabilities.items() if q >= 0.25}
+    assert found.in_set is not None and set(found.in_set) == inside
+    assert found.verdict == ("answer" if len(inside) == 1 else "abstain")
+    # Fm-3m and Im-3m are each one klassengleiche step from Pm-3m, not from each other
+    near = {221: (225, 229), 225: (221,), 229: (221,)}
+    assert found.confusable == near[found.space_group]
+    strange = calibrated.calibrated(
+        Calibration(coverage=0.9, set_threshold=0.75, unknown_threshold=-1e9)
+    )
+    assert predict(strange, [tmp_path / "p.png"]).answers[0].verdict == "unknown"
+
+
+def test_grains_of_a_table_are_pooled(
+    grey: np.ndarray, tmp_path: Path, calibrated: PatternModel
+) -> None:
+    for i in range(3):
+        Image.fromarray(np.roll(grey, 9 * i, axis=1)).save(tmp_path / f"p{i}.png")
+    table = tmp_path / "grains.csv"
+    table.write_text("file,grain\np0.png,4\np1.png,7\np2.png,4\n")
+    images = sorted(tmp_path.glob("*.png"))
+    found = predict(calibrated, images, grain=table).answers
+    assert [(a.name, a.patterns) for a in found] == [("grain 4", 2), ("grain 7", 1)]
+    sure = predict(calibrated, images, grain=table, dependence=0.0).answers
+    assert sure[0].probability > found[0].probability
+    table.write_text("file,grain\np0.png,4\n")
+    with pytest.raises(PredictionError, match=r"does not name p1\.png"):
+        predict(calibrated, images, grain=table)
+    with pytest.raises(PredictionError, match="columns file, grain"):
+        table.write_text("a,b\n1,2\n")
+        predict(calibrated, images, grain=table)
+
+
+def test_answers_are_written_and_read_back(
+    grey: np.ndarray, tmp_path: Path, calibrated: PatternModel
+) -> None:
+    import csv
+    import json
+
+    import pyarrow.parquet
+
+    Image.fromarray(grey).save(tmp_path / "p.png")
+    answers = predict(calibrated, [tmp_path / "p.png"]).answers
+    for suffix in ("csv", "json", "parquet"):
+        write_answers(tmp_path / f"a.{suffix}", answers, {"model": "m"})
+    expected = answers[0].to_dict()
+    table = pyarrow.parquet.read_table(tmp_path / "a.parquet")
+    assert table.to_pylist() == [expected]
+    assert json.loads(table.schema.metadata[b"ebsdsg"]) == {"model": "m"}
+    assert json.loads((tmp_path / "a.json").read_text()) == {"model": "m", "answers": [expected]}
+    with (tmp_path / "a.csv").open() as file:
+        assert next(csv.DictReader(file))["p_225"] == str(expected["p_225"])
+    with pytest.raises(PredictionError, match=r"\.csv, \.json or \.parquet"):
+        write_answers(tmp_path / "a.xlsx", answers, {})
+    path = write_picture(tmp_path / "a.png", answer_picture(answers * 3, "three"))
+    with Image.open(path) as picture:
+        # the bars of three answers are there in the colours of the set or outside of it
+        colours = {c for _, c in picture.convert("RGB").getcolors(1 << 20)}
+        assert colours & {(0, 114, 178), (86, 180, 233)} and picture.height > 300
+
+
+def test_an_ensemble_is_one_file_and_answers_with_the_mean(
+    tmp_path: Path, model: PatternModel, calibrated: PatternModel
+) -> None:
+    other, _ = build_model("resnet18", 3, seed=5)
+    card = model.card
+    second = PatternModel(other, card).calibrated(Calibration(temperature=0.5))
+    both = EnsembleModel([calibrated, second], Calibration(temperature=1.5, coverage=0.8))
+    patterns = np.random.default_rng(0).integers(0, 255, (5, 48, 48), np.uint8)
+    again = load_model(both.save(tmp_path / "e.pt"))
+    assert isinstance(again, EnsembleModel) and again.card == both.card
+    assert (again.probabilities(patterns) == both.probabilities(patterns)).all()
+    mean = (calibrated.probabilities(patterns) + second.probabilities(patterns)) / 2
+    assert both.calibrated(None).probabilities(patterns) == pytest.approx(mean)
+    powered = mean ** (1 / 1.5)
+    assert both.probabilities(patterns) == pytest.approx(powered / powered.sum(1, keepdims=True))
+    free = [m.logits(patterns).logsumexp(1).numpy() for m in both.members]
+    assert both.logits(patterns).logsumexp(1).numpy() == pytest.approx(np.mean(free, 0), abs=1e-5)
+    third, _ = build_model("resnet18", 2)
+    odd = PatternModel(third, ModelCard("resnet18", (221, 225), "true", Preprocessing(48, 47)))
+    with pytest.raises(EnsembleError, match="member 1 differs from the first in classes"):
+        EnsembleModel([model, odd])
+    single = load_model(model.save(tmp_path / "m.pt"))
+    assert isinstance(single, PatternModel)
+    (tmp_path / "e.pt").write_bytes((tmp_path / "e.pt").read_bytes()[:-5000])
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        load_model(tmp_path / "e.pt")
+
+
+def test_model_files_of_the_first_layout_are_read(tmp_path: Path, model: PatternModel) -> None:
+    import json
+
+    import torch
+
+    content = model.content()
+    old = json.loads(content["card"])
+    for name in ("processing", "quality"):
+        del old[name]
+    old["calibration"] = {"temperature": 1.7}
+    content |= {"layout_version": 1, "card": json.dumps(old)}
+    torch.save(content, tmp_path / "old.pt")
+    read = load_model(tmp_path / "old.pt")
+    assert read.card.calibration == Calibration(temperature=1.7)
+    assert not read.card.processing
+    torch.save({**content, "layout_version": 9}, tmp_path / "new.pt")
+    with pytest.raises(ModelFileError, match="layout version 9, this program reads 1 and 2"):
+        load_model(tmp_path / "new.pt")

@@ -161,44 +161,43 @@ def test_a_changed_model_file_is_noticed(
 def test_cut_anywhere_it_goes_on_to_the_same_bits(
     dataset: Path, tmp_path: Path, validation_fold: int | None
 ) -> None:
-    """Dropout included: mobilenet's head has it, and it is small."""
+    """Cut again and again.  Dropout included: mobilenet's head has it, and it is small."""
     config = TrainingConfig(
         model="mobilenet_v3_small", epochs=2, checkpoint_steps=1, weight_decay=0.01, **FAST
     )
-    told: list[dict[str, Any]] = []
-    straight = train(
-        config, dataset, tmp_path / "straight", validation_fold=validation_fold, device="cpu"
-    )
+    options: dict[str, Any] = {"validation_fold": validation_fold, "device": "cpu"}
+    straight = train(config, dataset, tmp_path / "straight", **options)
     total = straight.history[-1]["step"]
-    # without validation only the epoch's end differs
-    cuts = range(1, total + 1) if validation_fold == 0 else (1, total // 2, total // 2 + 1, total)
-    for cut in cuts:
-        told.clear()
-        directory = tmp_path / f"cut{cut}"
+    steps: list[int] = []
+    told: list[dict[str, Any]] = []
 
-        def stop(done: int, of: int, _: str, cut: int = cut) -> None:
+    def go_on(cut: int | None) -> TrainingResult:
+        steps.clear()
+        told.clear()
+
+        def progress(done: int, of: int, _: str) -> None:
             assert of == total
+            steps.append(done)
             if done == cut:
                 raise Cut
 
-        options: dict[str, Any] = {"validation_fold": validation_fold, "device": "cpu"}
-        with pytest.raises(Cut):
-            train(config, dataset, directory, progress=stop, **options)
-        steps: list[int] = []
-        resumed = train(
-            config,
-            dataset,
-            directory,
-            progress=lambda done, of, _, steps=steps: steps.append(done),
-            on_epoch=told.append,
-            **options,
+        return train(
+            config, dataset, tmp_path / "cut", progress=progress, on_epoch=told.append, **options
         )
+
+    # without validation only the epoch's end differs
+    first = 1
+    for cut in range(1, total + 1) if validation_fold == 0 else (1, total // 2, total):
+        with pytest.raises(Cut):
+            go_on(cut)
+        assert steps == list(range(first, cut + 1))
         # inside an epoch nothing is repeated; its last step is made again with its validation
         first = cut if cut % (total // 2) == 0 else cut + 1
-        assert steps == list(range(first, total + 1))
-        assert resumed.weights_sha256 == straight.weights_sha256, f"cut after step {cut}"
-        assert without_times(resumed.history) == without_times(straight.history)
-        assert [row["epoch"] for row in told] == [1, 2]
+    resumed = go_on(None)
+    assert steps == [total]
+    assert resumed.weights_sha256 == straight.weights_sha256
+    assert without_times(resumed.history) == without_times(straight.history)
+    assert [row["epoch"] for row in told] == [1, 2]
 
 
 @pytest.mark.slow

@@ -93,6 +93,26 @@ class TestLife:
         assert (found.state, found.claim, found.energies_done) == (State.COMPLETED, None, 11)
         assert found.attempts[0].state is State.COMPLETED
 
+    def test_a_stage_that_is_done_leaves_the_next_to_another_worker(
+        self, stores, make_simulation
+    ) -> None:
+        simulation = make_simulation()
+        with claim(stores, simulation.key, stage="monte carlo", program="p") as run:
+            run.finish("completed", next_stage="master pattern")
+        found = read(stores, simulation)
+        assert (found.state, found.stage) == (State.WAITING, "master pattern")
+        assert (found.claim, found.energies_done) == (None, 0)
+        assert found.attempts[0].state is State.WAITING
+        assert found.attempts[0].finished is None
+        assert read_run(stores, run.key).next_stage == "master pattern"
+        assert mark_lost(stores) == []
+        with start(stores, simulation) as other:
+            assert other.document.attempt == 1
+            other.finish("timed_out", failure=TIMEOUT, energies_done=6)
+        found = read(stores, simulation)
+        assert (found.state, found.energies_done) == (State.TIMED_OUT, 6)
+        assert [a.run for a in found.attempts] == [other.key]
+
     def test_time_out_is_recorded_as_what_it_is(self, stores, make_simulation) -> None:
         simulation = make_simulation()
         with start(stores, simulation) as run:
@@ -403,6 +423,22 @@ class TestTheDead:
         assert mark_lost(stores) == []
         found = read(stores, simulation)
         assert (found.state, found.claim, found.attempts[0].state) == (end, None, end)
+
+    def test_death_between_two_stages_is_repaired(
+        self, stores, make_simulation, monkeypatch
+    ) -> None:
+        simulation = make_simulation()
+        run = start(stores, simulation)
+        monkeypatch.setattr("stores.runs.settle", lambda *a, **k: False)
+        run.finish("completed", next_stage="master pattern")
+        monkeypatch.undo()
+        assert read(stores, simulation).state is State.RUNNING
+        assert mark_lost(stores) == []
+        found = read(stores, simulation)
+        assert (found.state, found.stage) == (State.WAITING, "master pattern")
+        assert (found.claim, len(found.attempts)) == (None, 1)
+        start(stores, simulation).finish("completed")
+        assert [a.state for a in read(stores, simulation).attempts] == ["completed"]
 
     def test_death_between_lost_and_waiting_is_repaired(
         self, stores, make_simulation, monkeypatch

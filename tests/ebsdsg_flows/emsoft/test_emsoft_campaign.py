@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from ebsdsg_flows.campaign import load_campaign
+from ebsdsg_flows.story import structure_story
 from ebsdsg_flows.submit import submit
 from stores.collections import Stores
 
@@ -173,6 +174,21 @@ def test_a_campaign_in_which_everything_goes_wrong(
     assert about["structure"]["formula"] == "AlNi3"  # type: ignore[index]
     assert [r["state"] for r in about["runs"]] == ["timed_out"]  # type: ignore[index]
 
+    # the stories of one that ran out of time and of one that failed
+    story = structure_story(stores, "mp-2593")
+    assert "timed_out, 5 of 11 energies, stage master pattern\n" in story
+    assert "\n    failure 150 (" in story and "\n  next: " in story
+    assert "master pattern master_patterns/" not in story
+    story = structure_story(stores, "mp-2658")
+    assert "failed, 7 of 11 energies" in story and "\n    failure 145 (" in story
+    story = structure_story(stores, KILLED)
+    assert "\n  attempt 1: master pattern by EMEBSDmaster on " in story
+    assert ": lost" in story and "\n  attempt 2: master pattern by EMEBSDmaster on " in story
+    told = json.loads(ebsdsg("status", "--json").stdout)
+    assert told["by_state"] == {"completed": 13, "failed": 5, "timed_out": 2}
+    assert told["per_hour"] > 0 and told["left"] == 0 and told["expected_end"] is None
+    assert {e["code"]: e["count"] for e in told["failures"]} == codes
+
     # more time finishes those that ran out of it
     sent = ebsdsg("rerun", "--state", "timed_out", "--walltime", "24h")
     assert sent.returncode == 0 and "2 simulations sent again, 2 jobs ready" in sent.stdout, sent
@@ -191,6 +207,10 @@ def test_a_campaign_in_which_everything_goes_wrong(
         assert not list(folder.glob("*/data"))
     assert not processes(str(emsoft / "bin"))
     assert stores.runs.count_documents({}) == 23
+    story = structure_story(stores, "mp-2593")
+    lines = [line for line in story.splitlines() if line.startswith("  attempt ")]
+    assert [line.split(": ")[2].split(",")[0] for line in lines] == ["timed_out", "completed"]
+    assert "\n    file master_patterns/" in story and "  next:" not in story
     assert submit(load_campaign(tmp_path / "cluster.yaml"), stores).new == ()
 
     # what a rule gives up is not sent again unasked; what may work is

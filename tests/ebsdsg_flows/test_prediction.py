@@ -1,0 +1,124 @@
+"""From training in the database to calibrated answers for files, by run, ensemble and path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from striped_patterns import striped_dataset
+from typer.testing import CliRunner
+
+from ebsdsg_flows.cli import app
+from ebsdsg_flows.evaluation import calibrate_final, evaluate_folds
+from ebsdsg_flows.learning import train_classifier
+from ebsdsg_flows.prediction import ModelNotFound, find_model
+from ebsdsg_ml.analysis.confusion import confusion_table
+from ebsdsg_ml.analysis.phases import light_element_statistics, phase_table
+from ebsdsg_ml.analysis.runs import run_table
+from ebsdsg_ml.calibration import Calibration
+from ebsdsg_ml.ensemble_model import EnsembleModel, load_model
+from stores.collections import Stores
+from stores.documents import EnsembleDocument, TrainingRunDocument
+
+TRAINING: dict[str, Any] = {
+    "model": "mobilenet_v3_small",
+    "epochs": 1,
+    "batch_size": 12,
+    "threads": 1,
+}
+
+
+def test_folds_judge_each_other_and_calibrate_the_final_model(
+    stores: Stores, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = striped_dataset(stores, root)
+    runs = [train_classifier(stores, dataset, fold, TRAINING) for fold in (0, 1)]
+    for run in runs:
+        own = Calibration.from_dict(run.calibration["model"])
+        assert run.checkpoint is not None
+        assert load_model(root / run.checkpoint.path).card.calibration == own
+        assert own.fitted_on == f"phases of fold {run.fold}, held out of the training"
+        assert (own.n_phases, own.n_patterns) == (2, 12)
+        # two phases are too few for 90 %: the set is everything, no certainty is enough
+        assert own.set_threshold == 1.0 and own.answer_threshold == 1.0
+    result = evaluate_folds(stores, dataset, [run.key for run in runs])
+    tables = result["calibration"]
+    assert tables["sets"]["coverage"] == 1.0 and tables["answered"] == 0.0
+    assert tables["after"]["log_loss"] > 0 and len(tables["before"]["reliability"]) >= 1
+    evaluated = [stores.get(TrainingRunDocument, run.key) for run in runs]
+    assert evaluated[0] is not None and evaluated[1] is not None
+    # fold 0 is judged by what was fitted on fold 1, and the other way round
+    assert evaluated[0].calibration["evaluation"]["fitted_on"] == "held-out answers of folds 1"
+    first, second = (e.calibration for e in evaluated if e is not None)
+    assert first["evaluation"]["temperature"] == pytest.approx(
+        second["model"]["temperature"], rel=1e-3
+    )
+
+    final = train_classifier(stores, dataset, None, TRAINING)
+    assert final.calibration == {}
+    calibrated = calibrate_final(stores, final.key, [run.key for run in runs])
+    assert calibrated.calibration["model"]["n_phases"] == 4
+    assert calibrated.checkpoint is not None and final.checkpoint is not None
+    model = load_model(root / calibrated.checkpoint.path)
+    assert model.card.calibration is not None
+    assert calibrate_final(stores, final.key, [run.key for run in runs]) == calibrated
+    before = load_model(root / final.checkpoint.path)
+    patterns = np.zeros((1, 24, 24), np.uint8)
+    assert (model.logits(patterns) == before.logits(patterns)).all()
+
+    # the analyses on documents of real runs
+    documents = list(stores.training_runs.find({"key": {"$in": [run.key for run in runs]}}))
+    assert [row["n"] for row in phase_table(documents)] == [6] * 4
+    assert light_element_statistics([])[0]["phases"] == 0
+    confusion = confusion_table(documents[0]["confusion"]["validation"], normalised=True)
+    assert [row["total"] for row in confusion] == [6, 6]
+    assert run_table(documents[:1])[0]["accuracy"] == pytest.approx(documents[0]["accuracy"])
+
+    members = sorted([calibrated.key, runs[0].key])
+    ensemble = EnsembleDocument.from_mongo(
+        {
+            "key": EnsembleDocument.key_of(members, "0" * 64),
+            "members": members,
+            "labels": "relabelled",
+            "classes": [225, 229],
+            "target": "0" * 64,
+            "n_patterns": 1,
+            "summary": {},
+        }
+    )
+    stores.save(ensemble)
+    assert isinstance(find_model(ensemble.key[:12]), EnsembleModel)
+    with pytest.raises(ModelNotFound, match="no file, training run or ensemble"):
+        find_model("nothing")
+    with pytest.raises(ModelNotFound, match=r"no model file at .*none\.pt"):
+        find_model(str(tmp_path / "none.pt"))
+
+    call = CliRunner().invoke
+    carried = tmp_path / "carried.pt"
+    assert call(app, ["model", "export", ensemble.key, str(carried)]).exit_code == 0
+    image = np.random.default_rng(0).integers(0, 255, (40, 40), np.uint8)
+    (tmp_path / "scan").mkdir()
+    Image.fromarray(image).save(tmp_path / "scan" / "a.png")
+    table = tmp_path / "answers.csv"
+    arguments = ["predict", str(tmp_path / "scan"), "-m", str(carried), "-o", str(table)]
+    done = call(app, [*arguments, "--picture", str(tmp_path / "a.png")])
+    assert done.exit_code == 0 and table.read_text().count("\n") == 2
+    assert (tmp_path / "a.png").stat().st_size > 1000
+    (tmp_path / "scan" / "b.png").write_text("no image")
+    done = call(app, [*arguments[:2], "-m", calibrated.key[:8], "-o", str(table)])
+    assert done.exit_code == 1 and "b.png is not a readable image" in done.stderr
+    assert "a.png" in table.read_text()
+
+    file = str(root / dataset.file.path)
+    out = str(tmp_path / "again.pt")
+    refused = call(app, ["model", "calibrate", final.key, out, "--dataset", file])
+    assert isinstance(refused.exception, ModelNotFound)
+    arguments = ["model", "calibrate", runs[1].key, out, "--dataset", file, "--fold", "1"]
+    assert call(app, arguments).exit_code == 0
+    known = load_model(out).card.calibration
+    assert known is not None and known.n_phases == 2
+    shown = call(app, ["model", "show", out])
+    assert '"coverage": 0.9' in shown.stdout and '"phases"' not in shown.stdout
