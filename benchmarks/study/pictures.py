@@ -92,12 +92,13 @@ def target_picture(patterns: Mapping[str, np.ndarray], names: Sequence[str], pat
     figure, axes = pyplot.subplots(
         len(patterns), len(names), figsize=(1.3 * len(names), 1.45 * len(patterns)), squeeze=False
     )
-    for row, (severity, stack) in zip(axes, patterns.items(), strict=True):
+    for number, (severity, stack) in enumerate(patterns.items()):
+        row = axes[number]
         for axis, pattern, name in zip(row, stack, names, strict=True):
             axis.imshow(pattern, cmap="gray")
             axis.set_xticks([])
             axis.set_yticks([])
-            if row is axes[0]:
+            if number == 0:
                 axis.set_title(name, fontsize=8)
         row[0].set_ylabel(severity, fontsize=9)
     figure.tight_layout(pad=0.3)
