@@ -62,7 +62,11 @@ class EnsembleModel:
                     )
             if card.preprocessing.size != first.preprocessing.size:
                 raise EnsembleError(f"member {i} takes patterns of another size than the first")
-        self.card: ModelCard = replace(first, calibration=calibration)
+        seen = [list(member.card.training.get("phases", ())) for member in members]
+        training: dict[str, Any] = {"members": [dict(m.card.training) for m in members]}
+        if all(seen):
+            training["phases"] = sorted({phase for phases in seen for phase in phases})
+        self.card: ModelCard = replace(first, training=training, calibration=calibration)
 
     def __repr__(self) -> str:
         return f"<{len(self.members)} models that answer together, each {self.members[0]!r}>"

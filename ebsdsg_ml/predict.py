@@ -1,42 +1,72 @@
-"""From an image file to the probabilities of the space groups.
+"""From files with patterns to groups, with what the model does not know.
 
-An image is made what the training patterns are: grey, the square at its centre, as many pixels, 8
-bits.  Background, normalisation and crop then follow from the model's own preprocessing.
+Patterns are made what the training patterns are by the processing that the model's file holds.
+Background, normalisation and crop then follow from its preprocessing.  A file that cannot be used
+costs its own answers only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import csv
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from ebsdsg_ml.experimental.image import ImageError, read_image
+from ebsdsg_ml.confusable import confusable_groups
+from ebsdsg_ml.ensemble_model import AnyModel
+from ebsdsg_ml.experimental.open_scan import pattern_files
 from ebsdsg_ml.experimental.processing import PatternProcessing
-from ebsdsg_ml.pattern_model import PatternModel
+from ebsdsg_ml.experimental.read import read_patterns
+from ebsdsg_ml.experimental.scan import PatternFileError
+from ebsdsg_ml.pooling import pooled
+from ebsdsg_ml.unknown import unknown_score
+
+Verdict = Literal["answer", "abstain", "unknown"]
+Progress = Callable[[int, int, str], None]
+"""Called with files done, files in all, and the name of the next."""
+
+
+class PredictionError(ValueError):
+    """Patterns cannot be pooled as asked for; the message says why."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Answer for one image.
+    """Answer for one pattern, or for all patterns of one grain.
 
     Parameters
     ----------
-    path : the image.
+    path : file of the pattern, or of the grain's first.
+    name : file name, and number where the file has several patterns; or name of the grain.
+    patterns : how many are behind the answer.
     probabilities : by space-group number, in the model's order; they sum to one.
-    image_quality : Krieger Lassen's, of the pattern as the model saw it before its own
-        preprocessing.
+    in_set : groups in the conformal set, most probable first; None if the model is not calibrated.
+    verdict : ``"answer"``; ``"abstain"``, the set does not hold exactly one group, or its
+        probability is not above the threshold of the stated risk; ``"unknown"``, the pattern looks
+        like none of the model's groups.
+    unknown_score : the larger, the stranger.
+    image_quality : Krieger Lassen's, as the model's file defines it; mean over a grain.
+    confusable : groups of the model one step away from the answer in the subgroup graph.
+    pattern : (size, size) uint8, as the model saw it; the best of a grain.
     """
 
     path: Path
+    name: str
+    patterns: int
     probabilities: dict[int, float]
+    in_set: tuple[int, ...] | None
+    verdict: Verdict
+    unknown_score: float
     image_quality: float
+    confusable: tuple[int, ...]
+    pattern: np.ndarray
 
     @property
     def space_group(self) -> int:
-        """Most probable space group."""
+        """Most probable space group, whatever the verdict."""
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
     @property
@@ -45,76 +75,191 @@ class Prediction:
         return self.probabilities[self.space_group]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """One row of a table, plain JSON types; sets and groups as text, ``"225 229"``."""
         return {
             "path": str(self.path),
+            "name": self.name,
+            "patterns": self.patterns,
             "space_group": self.space_group,
             "probability": self.probability,
-            "probabilities": {str(k): p for k, p in self.probabilities.items()},
+            "verdict": self.verdict,
+            "set": None if self.in_set is None else " ".join(map(str, self.in_set)),
+            "confusable": " ".join(map(str, self.confusable)),
             "image_quality": self.image_quality,
+            "unknown_score": self.unknown_score,
+            **{f"p_{group}": p for group, p in self.probabilities.items()},
         }
 
 
-def as_training_pattern(image: np.ndarray, size: int) -> np.ndarray:
-    """Make an image what a training pattern is.
+@dataclass(frozen=True)
+class Predictions:
+    """Answers for files, and what is wrong with those that got none.
 
     Parameters
     ----------
-    image : (H, W) grey values.
-    size : pixels per side of the training patterns.
-
-    Returns
-    -------
-    (size, size) uint8: the centred square, resampled with anti-aliasing, its 0.1 and 99.9 %
-    quantiles spread over 0 to 255 (so that hot pixels do not take the range).
-
-    Raises
-    ------
-    ImageError
-        If the image shows nothing between those quantiles.
+    answers : in the order of the files.
+    errors : one clear message per file that could not be used.
     """
-    plain = PatternProcessing(size, static=None, dynamic=None)
-    patterns, shows = plain(np.asarray(image, dtype=np.float32)[None])
-    if not shows[0]:
-        raise ImageError("the image is blank but for single pixels")
-    return patterns[0]
+
+    answers: list[Prediction]
+    errors: list[str]
 
 
-def predict(model: PatternModel, paths: Iterable[str | Path]) -> list[Prediction]:
-    """Probabilities of the space groups for image files.
+def predict(
+    model: AnyModel,
+    paths: Iterable[str | Path],
+    *,
+    grain: str | Path | None = None,
+    dependence: float = 1.0,
+    group: str | None = None,
+    correct: bool = False,
+    progress: Progress | None = None,
+) -> Predictions:
+    """Answers for all patterns of files and folders.
 
     Parameters
     ----------
-    model : a trained model.
-    paths : image files.
-
-    Returns
-    -------
-    One prediction per file, in the order given.
+    model : a trained model or an ensemble.
+    paths : files (images or vendors' files) and folders.
+    grain : which patterns show one grain and get one answer: ``"all"``, ``"file"`` (those of each
+        file), or a CSV table with columns ``file`` (name of the file), ``grain`` and, for files of
+        several patterns, ``number``.  None answers for each pattern.
+    dependence : of the patterns of a grain, see :func:`ebsdsg_ml.pooling.pooled`.
+    group : scan within an HDF5 file.
+    correct : remove the recorded and the patterns' own background whatever the model's file says,
+        for raw patterns and a model of simulated ones that have none.
+    progress : told before every file.
 
     Raises
     ------
-    ImageError
-        At the first file that cannot be used, before anything is computed.
+    PredictionError
+        If the table of grains is unusable, or lacks a pattern.
     """
-    import torch
-
-    from ebsdsg_ml.quality import image_quality
-
-    files = [Path(path) for path in paths]
-    if not files:
-        return []
-    size = model.card.preprocessing.size
-    patterns = []
-    for path in files:
+    files, errors = _files(paths)
+    table = None if grain in (None, "all", "file") else _grains(Path(str(grain)))
+    card = model.card
+    size = card.preprocessing.size
+    processing = PatternProcessing(size, static=None, dynamic=None)
+    if card.processing:
+        processing = PatternProcessing.from_dict(card.processing)
+    if correct:
+        usual = PatternProcessing(size)
+        processing = replace(processing, static=usual.static, dynamic=usual.dynamic)
+    found: list[tuple[Path, str, str, np.ndarray, np.ndarray, float]] = []
+    for done, path in enumerate(files):
+        if progress is not None:
+            progress(done, len(files), path.name)
         try:
-            patterns.append(as_training_pattern(read_image(path), size))
-        except ImageError as error:
+            held = read_patterns(
+                path,
+                processing=processing,
+                group=group,
+                quality_mask=card.quality.get("mask") if card.quality else None,
+            )
+        except (PatternFileError, OSError) as error:
             message = str(error)
-            raise ImageError(message if str(path) in message else f"{path}: {message}") from error
-    stack = torch.from_numpy(np.stack(patterns))
-    quality = image_quality(stack)
-    return [
-        Prediction(path, dict(zip(model.classes, map(float, row), strict=True)), float(q))
-        for path, row, q in zip(files, model.probabilities(stack), quality, strict=True)
-    ]
+            errors.append(message if path.name in message else f"{path}: {message}")
+            continue
+        logits = model.logits(held.patterns).double().numpy()
+        for i, name in enumerate(held.names()):
+            key = {"all": "all patterns", "file": str(path)}.get(str(grain), name)
+            if table is not None:
+                key = _grain_of(table, path, int(held.number[i]))
+            quality = float(held.quality[i])
+            found.append((path, name, key, logits[i], held.patterns[i], quality))
+    by_key: dict[str, list[int]] = {}
+    for i, row in enumerate(found):
+        # without grains two files of one name in two folders stay apart
+        by_key.setdefault(row[2] if grain is not None else str(i), []).append(i)
+    answers = []
+    for rows in by_key.values():
+        path, name, key = found[rows[0]][:3]
+        best = max(rows, key=lambda i: found[i][5])
+        answers.append(
+            _answer(
+                model,
+                np.stack([found[i][3] for i in rows]),
+                dependence,
+                path=path,
+                name=name if grain is None else Path(key).name,
+                image_quality=float(np.mean([found[i][5] for i in rows])),
+                pattern=found[best][4],
+            )
+        )
+    return Predictions(answers, errors)
+
+
+def _answer(model: AnyModel, logits: np.ndarray, dependence: float, **known: Any) -> Prediction:
+    """The answer for one pattern or the patterns of one grain."""
+    calibration = model.card.calibration
+    temperature = 1.0 if calibration is None else calibration.temperature
+    scaled = logits / temperature
+    probabilities = pooled(scaled - _log_sum(scaled), dependence)
+    score = "energy" if calibration is None else calibration.unknown_score
+    strangeness = float(unknown_score(logits, score).mean())
+    verdict: Verdict = "answer"
+    in_set: tuple[int, ...] | None = None
+    if calibration is not None and calibration.coverage is not None:
+        inside = calibration.sets(probabilities[None])[0]
+        order = np.argsort(-probabilities)
+        in_set = tuple(model.classes[i] for i in order if inside[i])
+        if calibration.abstains(probabilities[None])[0]:
+            verdict = "abstain"
+    limit = None if calibration is None else calibration.unknown_threshold
+    if limit is not None and strangeness > limit:
+        verdict = "unknown"
+    answer = model.classes[int(probabilities.argmax())]
+    return Prediction(
+        patterns=len(logits),
+        probabilities=dict(zip(model.classes, map(float, probabilities), strict=True)),
+        in_set=in_set,
+        verdict=verdict,
+        unknown_score=strangeness,
+        confusable=confusable_groups(answer, model.classes),
+        **known,
+    )
+
+
+def _log_sum(values: np.ndarray) -> np.ndarray:
+    largest = values.max(axis=1, keepdims=True)
+    return largest + np.log(np.exp(values - largest).sum(axis=1, keepdims=True))
+
+
+def _files(paths: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
+    """Files of all paths, and an error for each path that has none."""
+    files: list[Path] = []
+    errors = []
+    for path in paths:
+        try:
+            files += [f for f in pattern_files([path]) if f not in files]
+        except PatternFileError as error:
+            errors.append(str(error))
+    return files, errors
+
+
+def _grains(path: Path) -> dict[tuple[str, int | None], str]:
+    """Grain of every pattern that a table names, by file name and number."""
+    try:
+        with path.open(newline="") as file:
+            rows: Sequence[dict[str, str]] = list(csv.DictReader(file))
+        return {
+            (Path(row["file"]).name, int(row["number"]) if row.get("number") else None): row[
+                "grain"
+            ]
+            for row in rows
+        }
+    except OSError as error:
+        raise PredictionError(
+            f"grain = {path}: neither 'all' nor 'file', nor a table that can be read: {error}"
+        ) from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise PredictionError(
+            f"{path} is no table of grains: columns file, grain (and number) are needed: {error}"
+        ) from error
+
+
+def _grain_of(table: dict[tuple[str, int | None], str], path: Path, number: int) -> str:
+    for key in ((path.name, number), (path.name, None)):
+        if key in table:
+            return f"grain {table[key]}"
+    raise PredictionError(f"the table of grains does not name {path.name} (pattern {number})")

@@ -14,6 +14,7 @@ from ebsdsg_flows.cli import (
     engines,
     experimental,
     imports,
+    models,
     patterns,
     structures,
     web,
@@ -30,6 +31,7 @@ app = typer.Typer(
 imports.register(app)
 campaigns.register(app)
 patterns.register(app)
+models.register(app)
 engines.register(app)
 cluster.register(app)
 web.register(app)

@@ -1,4 +1,4 @@
-"""Commands about one crystal or one pattern: ``simulate`` and ``predict``; no database needed."""
+"""Commands about one crystal: ``simulate``; no database needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import typer
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
     app.command()(simulate)
-    app.command()(predict)
 
 
 def simulate(
@@ -42,14 +41,3 @@ def simulate(
         n_electrons=electrons,
     )
     simulate_file(structure, output, parameters, debye_waller, device=device, png=png)
-
-
-def predict(
-    images: Annotated[list[Path], typer.Argument(help="Pattern images.")],
-    run: Annotated[str | None, typer.Option("--run", help="Identifier of a training run.")] = None,
-    model: Annotated[Path | None, typer.Option("--model", help="Model file.")] = None,
-) -> None:
-    """Name the space group of experimental patterns, with probabilities."""
-    from ebsdsg_flows.single import predict_files
-
-    predict_files(images, run=run, model=model)

@@ -46,7 +46,7 @@ def test_folds_judge_each_other_and_calibrate_the_final_model(
         assert own.set_threshold == 1.0 and own.answer_threshold == 1.0
     result = evaluate_folds(stores, dataset, [run.key for run in runs])
     tables = result["calibration"]
-    assert tables["sets"]["coverage"] == 1.0 and tables["answered"] == 0.0
+    assert tables["sets"]["coverage"] == pytest.approx(1) and tables["answered"] == 0
     assert tables["after"]["log_loss"] > 0 and len(tables["before"]["reliability"]) >= 1
     evaluated = [stores.get(TrainingRunDocument, run.key) for run in runs]
     assert evaluated[0] is not None and evaluated[1] is not None

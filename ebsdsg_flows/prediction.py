@@ -1,0 +1,258 @@
+"""Answers for experimental patterns at the terminal, and the models that give them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ebsdsg_ml.ensemble_model import AnyModel
+    from ebsdsg_ml.predict import Predictions
+    from stores.collections import Stores
+
+
+class ModelNotFound(ValueError):
+    """The model that is asked for is not there, or not finished."""
+
+
+def find_model(name: str) -> AnyModel:
+    """Model of a file, a training run or an ensemble.
+
+    Parameters
+    ----------
+    name : path of a model file; or key, or its first letters, of a training run or an ensemble in
+        the database.
+
+    Raises
+    ------
+    ModelNotFound
+        If it is none of these, of several keys, or a run has no model.
+    ebsdsg_ml.pattern_model.ModelFileError
+        If the file is damaged or of another kind.
+    """
+    from ebsdsg_ml.ensemble_model import EnsembleModel, load_model
+
+    if Path(name).is_file():
+        return load_model(name)
+    if Path(name).suffix or "/" in name:
+        raise ModelNotFound(f"no model file at {name}")
+    from ebsdsg_flows.session import open_stores
+
+    stores = open_stores()
+    begins = {"key": {"$regex": f"^{re.escape(name)}"}}
+    runs = list(stores.training_runs.find(begins, {"key": 1}).limit(2))
+    ensembles = list(stores.ensembles.find(begins, {"key": 1}).limit(2))
+    if len(runs) + len(ensembles) != 1:
+        some = (
+            "more than one training run or ensemble begins"
+            if runs or ensembles
+            else ("no file, training run or ensemble is called or begins")
+        )
+        raise ModelNotFound(
+            f"{some} with {name!r}; list them: "
+            "`ebsdsg query '{}' -c training_runs --fields key,labels,fold,accuracy`"
+        )
+    if runs:
+        return load_model(_file_of_run(stores, runs[0]["key"]))
+    found = stores.ensembles.find_one({"key": ensembles[0]["key"]}) or {}
+    members = [key for key in found["members"] if key not in found["collapsed"]]
+    models: list[Any] = [load_model(_file_of_run(stores, key)) for key in members]
+    return EnsembleModel(models)
+
+
+def _file_of_run(stores: Stores, key: str) -> Path:
+    from ebsdsg_flows.settings import get_settings
+
+    run = stores.training_runs.find_one({"key": key})
+    checkpoint = (run or {}).get("checkpoint")
+    path = get_settings().root / checkpoint["path"] if checkpoint else None
+    if run is None or path is None or not path.is_file():
+        state = run["state"] if run else "not in the database"
+        raise ModelNotFound(f"training run {key} ({state}) has no model file")
+    return path
+
+
+def predict_files(
+    paths: list[Path],
+    model: str | None,
+    *,
+    grain: str | None = None,
+    dependence: float = 1.0,
+    group: str | None = None,
+    correct: bool = False,
+    outputs: tuple[Path, ...] = (),
+    picture: Path | None = None,
+) -> int:
+    """Answer for the patterns of files, print a table and write what is asked for.
+
+    Parameters
+    ----------
+    paths : files and folders.
+    model : see :func:`find_model`.
+    grain, dependence, group, correct : see :func:`ebsdsg_ml.predict.predict`.
+    outputs : files to write the answers to, by suffix.
+    picture : PNG file to draw.
+
+    Returns
+    -------
+    Exit code: 1 if a file could not be used, or there was nothing to answer.
+
+    Raises
+    ------
+    ModelNotFound
+        If no model is named, or there is none of that name.
+    """
+    import sys
+
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ebsdsg_flows.settings import get_settings
+    from ebsdsg_ml.answer_files import (
+        answer_picture,
+        check_suffix,
+        plain_card,
+        write_answers,
+        write_picture,
+    )
+    from ebsdsg_ml.predict import predict
+
+    if model is None:
+        raise ModelNotFound(
+            "say which model: --model with a model file, or the key of a training run or ensemble"
+        )
+    for path in outputs:
+        check_suffix(path)
+    torch.set_num_threads(get_settings().threads)
+    loaded = find_model(model)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def tell(done: int, total: int, name: str) -> None:
+            bar.update(task, description=name, completed=done, total=total)
+
+        found = predict(
+            loaded,
+            paths,
+            grain=grain,
+            dependence=dependence,
+            group=group,
+            correct=correct,
+            progress=tell,
+        )
+    _print_table(loaded, found)
+    about = {"model": model, "card": plain_card(loaded.card), "errors": found.errors}
+    for path in outputs:
+        print(f"wrote {write_answers(path, found.answers, about)}")
+    if picture is not None and found.answers:
+        title = f"{loaded.card.label} space groups, {loaded.card.model}"
+        print(f"wrote {write_picture(picture, answer_picture(found.answers, title))}")
+    for error in found.errors:
+        print(f"error: {' '.join(error.split())}", file=sys.stderr)
+    return 1 if found.errors or not found.answers else 0
+
+
+def _print_table(model: AnyModel, found: Predictions) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if not found.answers:
+        return
+    known = model.card.calibration
+    pooled = any(answer.patterns > 1 for answer in found.answers)
+    console = Console()
+    wide = console.width >= 65 + 9 * len(model.classes)  # else the files have all probabilities
+    table = Table(title=f"{model.card.label} space groups, {model.card.model}")
+    table.add_column("pattern", overflow="fold", min_width=12)
+    if pooled:
+        table.add_column("n", justify="right")
+    table.add_column("group", justify="right")
+    for name in [f"p({number})" for number in model.classes] if wide else ["p"]:
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("set", "verdict", "IQ", "near"):
+        table.add_column(name)
+    for answer in found.answers:
+        inside = "?" if answer.in_set is None else " ".join(map(str, answer.in_set)) or "empty"
+        shares = answer.probabilities.values() if wide else [answer.probability]
+        table.add_row(
+            answer.name,
+            *([str(answer.patterns)] if pooled else []),
+            str(answer.space_group),
+            *(f"{p:.2f}" for p in shares),
+            inside,
+            answer.verdict,
+            f"{answer.image_quality:.2f}",
+            " ".join(map(str, answer.confusable)),
+        )
+    console.print(table)
+    if known is None or known.coverage is None:
+        console.print("the model is not calibrated: probabilities are the network's own, no sets")
+        return
+    console.print(
+        f"sets hold the true group of a pattern of a new phase with probability "
+        f"{known.coverage:.0%} where patterns are like those of the calibration "
+        f"({known.n_phases} phases, {known.fitted_on}); for other detectors or pooled patterns "
+        "nothing is promised",
+        highlight=False,
+    )
+
+
+def export_model(name: str, output: Path) -> Path:
+    """Write a run's or an ensemble's model to one file that can be carried elsewhere.
+
+    Parameters
+    ----------
+    name : see :func:`find_model`.
+    output : file to write.
+    """
+    return find_model(name).save(output)
+
+
+def calibrate_model(name: str, dataset: Path, output: Path, folds: list[int] | None = None) -> None:
+    """Calibrate a model or an ensemble on phases that it never saw, and write it to a file.
+
+    Parameters
+    ----------
+    name : see :func:`find_model`.
+    dataset : data set of the model's classes.
+    output : model file to write.
+    folds : folds of the data set; all by default.
+
+    Raises
+    ------
+    ModelNotFound
+        If the model was trained on one of those phases, or does not say on which it was.
+    """
+    from ebsdsg_ml.calibration import calibrate, judge
+    from ebsdsg_ml.evaluate import evaluate
+
+    model = find_model(name)
+    found = evaluate(model.calibrated(None), dataset, folds)
+    if not found.held_out:
+        raise ModelNotFound(
+            f"{name} was trained on phases of {dataset}, or does not say on which it was trained: "
+            "calibrate it on folds or a data set of other phases"
+        )
+    where = dataset.name if folds is None else f"folds {folds} of {dataset.name}"
+    known = calibrate(found.logits, found.truth, found.phase, fitted_on=f"phases of {where}")
+    model.calibrated(known).save(output)
+    tables = judge(known, found.logits, found.truth, found.phase)
+    print(
+        f"temperature {known.temperature:.2f}; calibration error "
+        f"{tables['before']['calibration_error']:.3f} before, "
+        f"{tables['after']['calibration_error']:.3f} after (on the same patterns); {output}"
+    )
+
+
+def show_model(name: str) -> None:
+    """Print what is known of a model, as JSON."""
+    import json
+
+    from ebsdsg_ml.answer_files import plain_card
+    from ebsdsg_ml.ensemble_model import EnsembleModel
+
+    model = find_model(name)
+    members = len(model.members) if isinstance(model, EnsembleModel) else 1
+    print(json.dumps({"networks": members, **plain_card(model.card)}, indent=1))
