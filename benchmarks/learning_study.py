@@ -52,7 +52,7 @@ PROTOCOL = relabelling.Protocol(
         threads=1,
     ),
 )
-BUDGET = comparison.Budget(steps=12, warmup=20, batch_size=32, learning_rate=5e-4)
+BUDGET = comparison.Budget(steps=12, warmup=20, batch_size=24, learning_rate=5e-4)
 SEEDS = 5
 RECORDED, KEPT = 60, 30
 

@@ -59,19 +59,28 @@ def _counts(phases: Sequence[Mapping[str, Any]], label: str) -> str:
 
 
 def _difference(tables: Mapping[str, Any]) -> list[str]:
-    """Who is ahead, in one sentence."""
+    """Who is ahead, in one table."""
     found = tables.get("difference")
     if found is None:
         return []
-    ahead = "ahead of" if found["mean"] > 0 else "behind"
-    clear = found["low"] > 0 or found["high"] < 0
-    return [
-        f"Relabelled groups are {percent(abs(found['mean']))} percentage points {ahead} true ones "
-        f"(95 % over phases, both labels from the same draws: {percent(found['low'])} to "
-        f"{percent(found['high'])}; ahead in {percent(found['share_of_draws'], 0)} % of the "
-        f"draws){'' if clear else ': not beyond doubt with so few phases'}.",
+    lines = [
+        f"Relabelled less true groups on the same {found['n_phases']} phases and patterns "
+        "[percentage points; 95 % over phases, both labels from the same draws]:",
         "",
+        "| | difference | 95 % | relabelled ahead in |",
+        "|---|---|---|---|",
     ]
+    for name, said in (
+        ("balanced", "every class counts alike"),
+        ("per_phase", "every phase counts alike"),
+    ):
+        if name in found:
+            row = found[name]
+            lines.append(
+                f"| {said} | **{100 * row['mean']:+.1f}** | {100 * row['low']:+.1f} to "
+                f"{100 * row['high']:+.1f} | {percent(row['share_of_draws'], 0)} % of the draws |"
+            )
+    return [*lines, ""]
 
 
 def relabelling_part(results: Mapping[str, Any]) -> list[str]:
@@ -94,9 +103,9 @@ def relabelling_part(results: Mapping[str, Any]) -> list[str]:
         "means over the five classes, so that a class with many phases does not count for more; "
         "this is what the equal class totals of the paper amount to.",
         "",
-        "| groups | accuracy [%], mean of folds ± 95 % | 95 % over phases | per pattern [%] "
-        "| folds [%] |",
-        "|---|---|---|---|---|",
+        "| groups | accuracy [%], mean of folds ± 95 % | 95 % over phases | every phase alike [%] "
+        "| phases right by vote [%] | folds [%] |",
+        "|---|---|---|---|---|---|",
     ]
     for label in LABELS:
         part = tables.get(label)
@@ -105,7 +114,7 @@ def relabelling_part(results: Mapping[str, Any]) -> list[str]:
         low, high = part["bootstrap"]
         lines.append(
             f"| {label} | **{spread(part['interval'])}** | {percent(low)} to {percent(high)} "
-            f"| {percent(part['per_pattern'])} "
+            f"| {percent(part['per_pattern'])} | {percent(part['phases_right'])} "
             f"| {', '.join(percent(v) for v in part['folds'])} |"
         )
     lines += [

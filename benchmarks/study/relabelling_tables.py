@@ -129,8 +129,9 @@ def summary(
     -------
     By kind of label: ``balanced`` and ``per_pattern`` accuracy, ``folds`` (balanced accuracy of
     each), ``interval`` (over folds, Student), ``bootstrap`` (over phases), ``confusion``,
-    ``allowed``, ``by_class``, ``phases`` (accuracy of each), and the networks' own numbers; and
-    with all phases of both labels the ``difference``.
+    ``allowed``, ``by_class``, ``phases`` (accuracy of each), ``phases_right`` (share of
+    phases whose most frequent answer is right), and the networks' own numbers; and with both labels
+    the ``difference``.
     """
     cells = list(cells)
     out: dict[str, Any] = {}
@@ -157,6 +158,14 @@ def summary(
                 phase: counts[CLASSES.index(truth[phase])] / sum(counts)
                 for phase, counts in answers.items()
             },
+            "phases_right": float(
+                np.mean(
+                    [
+                        CLASSES[int(np.argmax(counts))] == truth[phase]
+                        for phase, counts in answers.items()
+                    ]
+                )
+            ),
             "n_phases": [sum(truth[p] == group for p in answers) for group in CLASSES],
             **{
                 name: [cell[name] for cell in mine]
@@ -171,7 +180,7 @@ def summary(
                 )
             },
         }
-    if len(answers_of) == 2 and answers_of["true"].keys() == answers_of["relabelled"].keys():
+    if len(answers_of) == 2:
         out["difference"] = difference(answers_of, labels)
     return out
 
@@ -182,22 +191,24 @@ def difference(
     *,
     draws: int = 2000,
     seed: int = 0,
-) -> dict[str, float]:
-    """Balanced accuracy with relabelled less that with true groups, with its 95 % interval.
+) -> dict[str, Any]:
+    """Accuracy with relabelled less that with true groups, with its 95 % interval.
 
     Parameters
     ----------
-    answers : kind of label -> phase -> number of answers by class; the same phases.
+    answers : kind of label -> phase -> number of answers by class; phases that only one of them
+        has, because folds are missing, are left out.
     labels : kind of label -> phase -> space group.
     draws, seed : of the bootstrap: phases are drawn among those of the same true and relabelled
         group, and both accuracies computed from the same draw.
 
     Returns
     -------
-    ``mean`` (of the study as it is), ``low``, ``high``, and ``share_of_draws`` in which the
-    relabelled groups are ahead.
+    ``n_phases``, and for ``balanced`` accuracy (every class counts alike; left out if a class is
+    missing) and ``per_phase`` accuracy (every phase counts alike): ``mean`` (of the study as it
+    is), ``low``, ``high``, and ``share_of_draws`` in which the relabelled groups are ahead.
     """
-    phases = sorted(answers["true"])
+    phases = sorted(answers["true"].keys() & answers["relabelled"].keys())
     pairs: dict[tuple[int, int], list[int]] = {}
     for place, phase in enumerate(phases):
         key = labels["true"][phase], labels["relabelled"][phase]
@@ -212,24 +223,33 @@ def difference(
             ]
         )
 
-    def gain(rows: np.ndarray) -> float:
+    def balanced_gain(rows: np.ndarray) -> float:
         means = [
             np.mean([right[kind][rows][place_of[kind][rows] == c].mean() for c in range(5)])
             for kind in LABELS
         ]
         return float(means[1] - means[0])
 
-    rng = np.random.default_rng(seed)
-    drawn = np.array(
-        [
-            gain(np.concatenate([rng.choice(rows, len(rows)) for rows in pairs.values()]))
-            for _ in range(draws)
-        ]
-    )
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return {
-        "mean": gain(np.arange(len(phases))),
-        "low": float(low),
-        "high": float(high),
-        "share_of_draws": float((drawn > 0).mean()),
-    }
+    def phase_gain(rows: np.ndarray) -> float:
+        return float((right["relabelled"][rows] - right["true"][rows]).mean())
+
+    gains = {"per_phase": phase_gain}
+    if all(len(np.unique(place_of[kind])) == len(CLASSES) for kind in LABELS):
+        gains["balanced"] = balanced_gain
+    out: dict[str, Any] = {"n_phases": len(phases)}
+    for name, gain in gains.items():
+        rng = np.random.default_rng(seed)
+        drawn = np.array(
+            [
+                gain(np.concatenate([rng.choice(rows, len(rows)) for rows in pairs.values()]))
+                for _ in range(draws)
+            ]
+        )
+        low, high = np.percentile(drawn, (2.5, 97.5))
+        out[name] = {
+            "mean": gain(np.arange(len(phases))),
+            "low": float(low),
+            "high": float(high),
+            "share_of_draws": float((drawn > 0).mean()),
+        }
+    return out

@@ -86,8 +86,18 @@ def test_the_difference_is_that_of_the_balanced_accuracies_and_its_interval_hold
     answers = {"true": ANSWERS, "relabelled": ANSWERS}
     found = tables.difference(answers, labels, draws=50)
     by_label = [tables.balanced(tables.confusion(ANSWERS, labels[k])) for k in tables.LABELS]
-    assert found["mean"] == pytest.approx(by_label[1] - by_label[0]) == pytest.approx(0.1)
-    assert found["low"] <= found["mean"] <= found["high"]
+    gain = found["balanced"]
+    assert gain["mean"] == pytest.approx(by_label[1] - by_label[0]) == pytest.approx(0.1)
+    assert gain["low"] <= gain["mean"] <= gain["high"]
+    assert found["per_phase"]["mean"] == pytest.approx(1 / 6)
+
+
+def test_phases_that_one_label_lacks_and_classes_without_a_phase_are_left_out():
+    labels = {"true": TRUTH, "relabelled": TRUTH}
+    fewer = {phase: counts for phase, counts in ANSWERS.items() if phase != "c"}
+    found = tables.difference({"true": ANSWERS, "relabelled": fewer}, labels, draws=5)
+    assert found["n_phases"] == 5 and "balanced" not in found
+    assert found["per_phase"]["mean"] == 0
 
 
 def test_rows_of_the_comparison_are_means_over_seeds():
