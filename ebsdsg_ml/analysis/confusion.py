@@ -31,7 +31,8 @@ def joined_confusion(matrices: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for matrix in given:
         if list(matrix["classes"]) != classes:
             raise AnalysisError(f"confusion matrices of {classes} and of {matrix['classes']}")
-    return {"classes": classes, "counts": sum(np.array(m["counts"]) for m in given).tolist()}
+    counts = np.sum([matrix["counts"] for matrix in given], axis=0)
+    return {"classes": classes, "counts": counts.tolist()}
 
 
 def confusion_table(matrix: Mapping[str, Any], *, normalised: bool = False) -> list[dict[str, Any]]:
