@@ -85,6 +85,7 @@ class Workflows:
     def __init__(self, campaign: Campaign) -> None:
         self.campaign = campaign
         self._templates: dict[str, WorkflowTemplate] = {}
+        self._hashes: dict[str, str] = {}
 
     def workflow(self, key: str, member: PlannedMember) -> Workflow:
         """Workflow of one member."""
@@ -128,9 +129,6 @@ class Workflows:
         key, member : hash and member.
         held : whether it waits until there is room.
         """
-        from ebsdsg_flows.atoms import atoms_of
-        from ebsdsg_flows.structures import input_hash
-
         template = self._template(member)
         item = member.item
         texts = {
@@ -138,12 +136,22 @@ class Workflows:
             "material_id": item.material_id,
             "licence": item.licence,
             "member": key,
-            "given_as": input_hash(atoms_of(item.values, item.material_id), **self._options),
+            "given_as": self._given_as(item),
         }
         metadata, state = self._metadata(key, member), "PAUSED" if held else "READY"
         return len(template), lambda number: template.copy(
             texts, item.values, metadata, number, state
         )
+
+    def _given_as(self, item: SourceItem) -> str:
+        """Hash of a structure as given, the same for all its variants."""
+        from ebsdsg_flows.atoms import atoms_of
+        from ebsdsg_flows.structures import input_hash
+
+        if item.material_id not in self._hashes:
+            atoms = atoms_of(item.values, item.material_id)
+            self._hashes[item.material_id] = input_hash(atoms, **self._options)
+        return self._hashes[item.material_id]
 
     def _metadata(self, key: str, member: PlannedMember) -> dict[str, Any]:
         return {
