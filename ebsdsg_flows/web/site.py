@@ -30,6 +30,7 @@ NAVIGATION = (
     ("", "Campaigns", ("campaigns", "campaign")),
     ("triage", "Triage", ("triage",)),
     ("structures", "Structures", ("structures", "structure")),
+    ("training", "Training", ("training",)),
 )
 """Path, text, and the first words of the templates that belong to it."""
 

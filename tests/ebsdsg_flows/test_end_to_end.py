@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from html import unescape
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
 from ebsdsg_flows.campaign import Campaign, load_campaign
 from ebsdsg_flows.report import QUERIES
@@ -18,6 +22,8 @@ from ebsdsg_flows.run import run_until_idle
 from ebsdsg_flows.status import parse_query
 from ebsdsg_flows.story import structure_story
 from ebsdsg_flows.submit import plan, submit
+from ebsdsg_flows.web.access import Access
+from ebsdsg_flows.web.app import create_app
 from stores.collections import Stores
 
 CAMPAIGN = """
@@ -99,6 +105,8 @@ def test_structures_in_classifier_out_and_nothing_twice(
     (phase,) = [p for p in tested["per_phase"] if p["material_id"] == materials[0]]
     assert f"training {tested['key'][:8]} (relabelled): {phase['accuracy']:.0%} of 6" in story
 
+    the_pages_lead_from_a_confusion_cell_to_a_pattern(stores, root)
+
     # the same campaign again: nothing
     runs = stores.runs.count_documents({})
     again = submit(campaign, stores)
@@ -111,6 +119,41 @@ def test_structures_in_classifier_out_and_nothing_twice(
     assert stores.runs.count_documents({}) == runs
     assert len(plan(little(tmp_path, materials, npx=7), stores).new) == 4
     assert stores.simulations.count_documents({"state": "completed"}) == 4
+
+
+def the_pages_lead_from_a_confusion_cell_to_a_pattern(stores: Stores, root: Path) -> None:
+    """``ebsdsg web`` on a real campaign: curves, confusion, phases, patterns, runs side by side."""
+    client = TestClient(
+        create_app(stores, root, Access.of("127.0.0.1", None)), base_url="http://127.0.0.1"
+    )
+    listed = client.get("/training").text
+    runs = [run["key"] for run in stores.training_runs.find({"fold": {"$ne": None}})]
+    assert len(runs) == 2 and all(key in listed for key in runs)
+    page = client.get(f"/training/{runs[0]}").text
+    figure = re.search(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
+    assert figure is not None and len(json.loads(figure[1])["data"]) >= 2
+    cells = [unescape(link) for link in re.findall(r'href="([^"]*/confusion[^"]*)"', page)]
+    counts = 0
+    for link in cells:
+        cell = client.get(link)
+        assert cell.status_code == 200
+        counts += int(re.search(r"<h2>(\d+) patterns", cell.text)[1])
+        phase = unescape(re.search(r'href="([^"]*phase=[^"]*)"', cell.text)[1])
+        pattern = re.search(r'src="([^"]*/patterns/\d+\.png)"', client.get(phase).text)[1]
+        assert client.get(pattern).headers["content-type"] == "image/png"
+    assert counts == 12  # every pattern of the fold is in one cell
+    for wrong, status in (
+        (f"/training/{runs[0]}/patterns/999999.png", 404),
+        (f"/training/{runs[0]}/patterns/-1.png", 404),
+        (f"/training/{runs[0]}/confusion?true=225&predicted=1", 404),
+        (f"/training/{runs[0]}/confusion?true=225&predicted=999", 422),
+        ("/training/none", 404),
+        ("/training/compare", 422),
+        ("/training/compare?" + "&".join(["run=x"] * 9), 422),
+    ):
+        assert client.get(wrong).status_code == status, wrong
+    both = client.get("/training/compare", params={"run": runs})
+    assert all(key[:6] in both.text for key in runs)
 
 
 @pytest.mark.slow

@@ -1,0 +1,154 @@
+"""Training runs: curves, confusion down to single patterns, and runs side by side."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi.responses import Response
+
+from ebsdsg_flows.web.answers import Answers, pattern_png, read_answers
+from ebsdsg_flows.web.curves import curves
+from ebsdsg_flows.web.site import PAGE, Site
+from stores.documents import PredictionDocument
+
+SIDE_BY_SIDE = 8
+"""Runs in one picture: as many as there are colours."""
+
+GALLERY = 24
+"""Patterns of a cell of the confusion matrix shown at once."""
+
+LISTED = ("key", "labels", "fold", "state", "accuracy", "started", "finished", "adaptation.method",
+          "failure.message", "progress")  # fmt: skip
+Group = Annotated[int, Query(ge=1, le=230)]
+
+
+def router(site: Site) -> APIRouter:
+    """Pages of the training runs.
+
+    Parameters
+    ----------
+    site : that they belong to.
+    """
+    pages = APIRouter()
+
+    @pages.get("/training")
+    def runs(request: Request, page: Annotated[int, Query(ge=1, le=100_000)] = 1) -> Response:
+        found = site.stores.training_runs.find({}, {"_id": False, **dict.fromkeys(LISTED, True)})
+        rows = list(found.sort("started", -1).skip((page - 1) * PAGE).limit(PAGE + 1))
+        return site.page(request, "training", runs=rows[:PAGE], more=len(rows) > PAGE, number=page)
+
+    @pages.get("/training/compare")
+    def compare(
+        request: Request,
+        run: Annotated[list[str], Query(min_length=1, max_length=SIDE_BY_SIDE)],
+    ) -> Response:
+        documents = [_run(site, key) for key in run]
+        return site.page(
+            request, "training_compare", runs=documents, figure=curves(documents), of=_percent
+        )
+
+    @pages.get("/training/{key}")
+    def run(request: Request, key: str) -> Response:
+        document = _run(site, key)
+        prediction = _prediction(site, document)
+        return site.page(
+            request,
+            "training_run",
+            run=document,
+            figure=curves([document]),
+            confusion=_shares(document, prediction),
+            clickable=prediction is not None,
+            of=_percent,
+        )
+
+    @pages.get("/training/{key}/confusion")
+    def cell(
+        request: Request,
+        key: str,
+        true: Group,
+        predicted: Group,
+        phase: Annotated[str, Query(max_length=200)] = "",
+        page: Annotated[int, Query(ge=1, le=100_000)] = 1,
+    ) -> Response:
+        document = _run(site, key)
+        answers = _answers(site, document)
+        if true not in answers.classes or predicted not in answers.classes:
+            raise HTTPException(404, f"this run tells apart {answers.classes}")
+        patterns = answers.patterns(true, predicted, phase or None)
+        first = (page - 1) * GALLERY
+        return site.page(
+            request,
+            "training_cell",
+            run=document,
+            truth=true,
+            predicted=predicted,
+            phases=answers.phases(true, predicted),
+            phase=phase,
+            patterns=patterns[first : first + GALLERY],
+            total=len(patterns),
+            more=len(patterns) > first + GALLERY,
+            number=page,
+        )
+
+    @pages.get("/training/{key}/patterns/{row}.png")
+    def pattern(request: Request, key: str, row: int) -> Response:
+        document = _run(site, key)
+        dataset = site.stores.datasets.find_one({"key": document["dataset"]}, {"file": True})
+        if dataset is None:
+            raise HTTPException(404, "the data set of this run is not in the database")
+        drawn = pattern_png(site.file(dataset["file"]), row)
+        headers = {"Cache-Control": "private, max-age=3600"}
+        return Response(drawn, media_type="image/png", headers=headers)
+
+    return pages
+
+
+def _percent(part: float | None) -> str:
+    return "–" if part is None else f"{100 * part:.1f} %"
+
+
+def _run(site: Site, key: str) -> dict[str, Any]:
+    found = site.stores.training_runs.find_one({"key": key}, {"_id": False})
+    if found is None:
+        raise HTTPException(404, f"there is no training run {key!r}")
+    return found
+
+
+def _prediction(site: Site, run: dict[str, Any]) -> dict[str, Any] | None:
+    """Answers of a run for the fold that it did not see, if it was evaluated."""
+    key = PredictionDocument.key_of(run["key"], run["dataset"])
+    return site.stores.predictions.find_one({"key": key}, {"_id": False})
+
+
+def _answers(site: Site, run: dict[str, Any]) -> Answers:
+    prediction = _prediction(site, run)
+    dataset = site.stores.datasets.find_one({"key": run["dataset"]}, {"file": True})
+    if prediction is None or dataset is None:
+        raise HTTPException(404, "this run has not been evaluated pattern by pattern")
+    return read_answers(site.file(prediction["file"]), site.file(dataset["file"]))
+
+
+def _shares(run: dict[str, Any], prediction: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Confusion matrix with the share of the true class in every cell.
+
+    That of the evaluation where there is one, because its cells lead to patterns, else the last of
+    the training.
+    """
+    if prediction is not None:
+        classes = [row["class"] for row in prediction["summary"]["by_class"]]
+        counts = prediction["summary"]["confusion"]
+    elif run["confusion"]:
+        matrix = list(run["confusion"].values())[-1]
+        classes, counts = matrix["classes"], matrix["counts"]
+    else:
+        return None
+    rows = []
+    for true, line in zip(classes, counts, strict=True):
+        total = sum(line)
+        cells = [
+            {"predicted": c, "n": n, "share": n / total if total else 0.0}
+            for c, n in zip(classes, line, strict=True)
+        ]
+        rows.append({"true": true, "total": total, "cells": cells})
+    return {"classes": classes, "rows": rows}
