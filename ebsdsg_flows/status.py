@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from ebsdsg_flows.overview import overview
 from stores.queries import counts, find
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, Group
 
     from stores.collections import Stores
 
@@ -71,32 +73,55 @@ def print_status(
     stores : open database.
     campaign : name; ``None`` is all.
     as_json : one JSON object per campaign instead of tables.
-    watch : seconds after which it is drawn again, until Ctrl-C; ``None`` draws it once.
+    watch : seconds after which it is shown again, until Ctrl-C; ``None`` shows it once.
 
     Raises
     ------
     QueryError
         If there is no campaign of that name.
     """
-    if as_json:
-        for document in status_documents(stores, campaign):
-            print(json.dumps(document, default=str))
-        return
     from rich.console import Console
 
     console = Console()
-    if watch is None:
+    if watch is not None:
+        _watch(stores, campaign, console, watch, as_json=as_json)
+    elif as_json:
+        _print_json(stores, campaign)
+    else:
         console.print(_drawn(stores, campaign))
-        return
-    from rich.live import Live
 
-    try:
-        with Live(_drawn(stores, campaign), console=console, auto_refresh=False) as live:
+
+def _print_json(stores: Stores, campaign: str | None) -> None:
+    for document in status_documents(stores, campaign):
+        print(json.dumps(document, default=str), flush=True)
+
+
+def _watch(
+    stores: Stores, campaign: str | None, console: Console, every: float, *, as_json: bool
+) -> None:
+    """Show it again and again until Ctrl-C; a database that is away for a while is waited for."""
+    from pymongo.errors import PyMongoError
+    from rich.live import Live
+    from rich.text import Text
+
+    from stores.redact import redact
+
+    with suppress(KeyboardInterrupt):
+        first = None if as_json else _drawn(stores, campaign)
+        with Live(first, console=console, auto_refresh=False) if first else nullcontext() as live:
             while True:
-                time.sleep(watch)
-                live.update(_drawn(stores, campaign), refresh=True)
-    except KeyboardInterrupt:
-        return
+                try:
+                    if live is None:
+                        _print_json(stores, campaign)
+                    else:
+                        live.update(_drawn(stores, campaign), refresh=True)
+                except PyMongoError as error:
+                    text = f"the database cannot be used at present: {redact(error)}"
+                    if live is None:
+                        print(text, file=sys.stderr)
+                    else:
+                        live.update(Text(text), refresh=True)
+                time.sleep(every)
 
 
 def _drawn(stores: Stores, campaign: str | None) -> Group:
