@@ -74,6 +74,7 @@ def table_of(answers: Mapping[str, np.ndarray]) -> dict[str, Any]:
         "network": str(answers["network"]),
         "size": int(answers["size"]),
         "classes": answers["classes"].tolist(),
+        "n_folds": len(np.unique(fold)),
         "n_phases": len(np.unique(phase)),
         "n_patterns": len(truth),
         "accuracy": float((logits.argmax(1) == truth).mean()),

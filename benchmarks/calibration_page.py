@@ -58,14 +58,14 @@ def page(tables: Sequence[Mapping[str, Any]], unknown: Sequence[Mapping[str, Any
     ]
     lines += ["## Calibration error", ""]
     lines += [
-        "| groups | phases | patterns | accuracy | temperature | error before | error after | log "
+        "| groups | folds | phases | patterns | accuracy | temperature | error before | error after | log "
         "loss before | after |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for t in tables:
         low, high = min(t["temperatures"]), max(t["temperatures"])
         lines.append(
-            f"| {t['label']} | {t['n_phases']} | {t['n_patterns']} | {t['accuracy']:.1%} | "
+            f"| {t['label']} | {t['n_folds']} | {t['n_phases']} | {t['n_patterns']} | {t['accuracy']:.1%} | "
             f"{low:.2f} to {high:.2f} | {t['before']['calibration_error']:.3f} | "
             f"{t['after']['calibration_error']:.3f} | {t['before']['log_loss']:.3f} | "
             f"{t['after']['log_loss']:.3f} |"

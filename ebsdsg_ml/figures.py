@@ -172,6 +172,59 @@ def phase_accuracy_figure(rows: Sequence[Mapping[str, Any]], title: str = "") ->
     return figure
 
 
+def reliability_figure(
+    curves: Mapping[str, Sequence[Mapping[str, Any]]], title: str = ""
+) -> Figure:
+    """Reliability diagram: share of right answers against their probability.
+
+    Parameters
+    ----------
+    curves : name (such as ``"before"`` and ``"after"``) to rows of
+        :func:`ebsdsg_ml.temperature.reliability`; the area of a mark is its share of the answers.
+    title : above the picture.
+
+    Raises
+    ------
+    FigureError
+        If there is no curve, or one has no row.
+    """
+    import plotly.graph_objects as go
+
+    if not curves or not all(curves.values()):
+        raise FigureError("a reliability diagram needs curves with at least one bin each")
+    figure = go.Figure(
+        go.Scatter(
+            x=[0, 1],
+            y=[0, 1],
+            mode="lines",
+            line={"color": "grey", "dash": "dot"},
+            name="as certain as right",
+        )
+    )
+    for i, (name, rows) in enumerate(curves.items()):
+        n = np.array([row["n"] for row in rows], dtype=float)
+        colour = OKABE_ITO[i % len(OKABE_ITO)]
+        figure.add_trace(
+            go.Scatter(
+                x=[row["confidence"] for row in rows],
+                y=[row["accuracy"] for row in rows],
+                mode="lines+markers",
+                line={"color": colour},
+                marker={"size": (6 + 34 * np.sqrt(n / n.sum())).tolist(), "color": colour},
+                text=[f"{int(k)} answers" for k in n],
+                name=name,
+            )
+        )
+    figure.update_layout(
+        title=title,
+        template="plotly_white",
+        xaxis={"title": "probability of the answer", "range": [0, 1], "constrain": "domain"},
+        yaxis={"title": "share of right answers", "range": [0, 1], "scaleanchor": "x"},
+        height=520,
+    )
+    return figure
+
+
 def contact_sheet(
     patterns: ArrayLike,
     labels: Sequence[str],

@@ -12,6 +12,7 @@ from ebsdsg_ml.figures import (
     confusion_figure,
     contact_sheet,
     phase_accuracy_figure,
+    reliability_figure,
     training_figure,
 )
 from ebsdsg_ml.metrics import phase_accuracies
@@ -67,3 +68,17 @@ def test_contact_sheet_holds_every_pattern() -> None:
         contact_sheet(patterns, ["a"])
     with pytest.raises(FigureError, match="expected"):
         contact_sheet(patterns.astype(float), ["a"] * 5)
+
+
+def test_reliability_shows_certainty_against_accuracy() -> None:
+    rows = [
+        {"low": 0.4, "high": 0.5, "n": 25, "confidence": 0.45, "accuracy": 0.3},
+        {"low": 0.9, "high": 1.0, "n": 75, "confidence": 0.97, "accuracy": 0.8},
+    ]
+    figure = reliability_figure({"before": rows, "after": rows[:1]})
+    diagonal, before, after = figure.data
+    assert list(diagonal.x) == list(diagonal.y) == [0, 1]
+    assert (before.name, list(before.x), list(before.y)) == ("before", [0.45, 0.97], [0.3, 0.8])
+    assert before.marker.size[1] > before.marker.size[0] and len(after.x) == 1
+    with pytest.raises(FigureError, match="at least one bin"):
+        reliability_figure({"before": []})
