@@ -23,6 +23,9 @@ ENOUGH = 8
 
 MOST = 2000
 
+FAR = 2.0
+"""Ratio of volumes from which the fit is known to be carried beyond what has finished."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -36,6 +39,7 @@ class Estimate:
     finished : number of finished simulations that it rests on.
     exponent : of the growth with the cell's volume, ``None`` if the mean was taken.
     scatter : factor by which a single structure lies off, one standard deviation.
+    beyond : largest cell to come over the largest that has finished.
     """
 
     simulations: int
@@ -45,6 +49,7 @@ class Estimate:
     finished: int
     exponent: float | None = None
     scatter: float | None = None
+    beyond: float = 0.0
 
     def __str__(self) -> str:
         if not self.finished:
@@ -58,9 +63,11 @@ class Estimate:
         else:
             how += f", growing with cell volume to the power {self.exponent:.1f}"
             how += f"; one structure scatters by a factor of {self.scatter:.1f}"
-        text = (
-            f"about {self.cpu_seconds / 3600:,.1f} CPU-hours and {self.bytes / 1e9:,.2f} GB ({how})"
-        )
+        if self.beyond > FAR:
+            how += f"; the largest cell has {self.beyond:.1f} times the volume of any finished one"
+        hours = self.cpu_seconds / 3600
+        time = f"{hours:,.1f} CPU-hours" if hours >= 1 else f"{60 * hours:.1f} CPU-minutes"
+        text = f"about {time} and {self.bytes / 1e9:,.2f} GB ({how})"
         if self.unknown:
             text += f"; {self.unknown} simulations of an engine without finished ones not counted"
         return text
@@ -85,6 +92,7 @@ def estimate_cost(stores: Stores, campaign: Campaign, new: Sequence[PlannedMembe
     total_cpu = total_bytes = 0.0
     unknown = n_finished = 0
     exponent = scatter = None
+    beyond = 0.0
     engines = {(m.engine.name, m.engine.physics_version) for m in new}
     for name, version in sorted(engines):
         mine = [m for m in new if (m.engine.name, m.engine.physics_version) == (name, version)]
@@ -95,9 +103,12 @@ def estimate_cost(stores: Stores, campaign: Campaign, new: Sequence[PlannedMembe
         n_finished += len(finished)
         volumes = np.array([member.volume for member in mine])
         seconds, exponent, scatter = _expected_seconds(finished[:, 0], finished[:, 1], volumes)
+        beyond = max(beyond, float(volumes.max() / finished[:, 0].max()))
         total_cpu += float(seconds.sum())
         total_bytes += len(mine) * float(finished[:, 2].mean())
-    return Estimate(len(new), unknown, total_cpu, total_bytes, n_finished, exponent, scatter)
+    return Estimate(
+        len(new), unknown, total_cpu, total_bytes, n_finished, exponent, scatter, beyond
+    )
 
 
 def _finished(stores: Stores, parameters: dict[str, Any], engine: str, version: str) -> np.ndarray:

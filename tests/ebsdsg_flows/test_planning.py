@@ -17,7 +17,7 @@ from monty.json import MontyDecoder
 from ebsdsg_flows.bulk import UUID
 from ebsdsg_flows.campaign import Campaign, CampaignError, load_campaign
 from ebsdsg_flows.debye_waller import drawn
-from ebsdsg_flows.estimate import _expected_seconds
+from ebsdsg_flows.estimate import Estimate, _expected_seconds
 from ebsdsg_flows.planning import plan
 from ebsdsg_flows.submit import Workflows, submit
 from stores.collections import Stores
@@ -149,6 +149,31 @@ def test_the_cost_is_estimated_from_what_finished(stores: Stores, tmp_path: Path
     assert expected == pytest.approx(0.02 * np.array([1e4, 4e4]) * np.exp(0.045), rel=0.15)
     mean, exponent, _ = _expected_seconds(volumes[:3], seconds[:3], np.array([100.0]))
     assert mean[0] == pytest.approx(seconds[:3].mean()) and exponent is None
+
+
+def test_the_estimate_of_real_simulations_is_what_they_took() -> None:
+    # primitive volume [Å^3] and CPU seconds of the demonstration's 24 structures
+    volumes = np.array([
+        *(10.49, 11.29, 11.45, 11.73, 13.08, 15.93, 16.47, 18.13, 18.44, 20.32, 22.30, 22.90),
+        *(23.04, 23.39, 40.33, 43.26, 43.73, 45.69, 52.12, 70.90, 89.99, 94.16, 102.74, 116.91),
+    ])  # fmt: skip
+    seconds = np.array([
+        *(1.99, 0.95, 1.75, 1.79, 1.80, 5.06, 1.42, 5.03, 1.22, 2.26, 6.14, 3.63),
+        *(2.70, 3.01, 1.74, 2.00, 3.64, 3.30, 11.71, 6.71, 8.39, 10.13, 9.63, 22.37),
+    ])  # fmt: skip
+    unseen = [
+        _expected_seconds(np.delete(volumes, i), np.delete(seconds, i), volumes[[i]])[0][0]
+        for i in range(24)
+    ]
+    assert sum(unseen) == pytest.approx(seconds.sum(), rel=0.05)
+    small, large = volumes < 30, volumes >= 30
+    fitted, exponent, scatter = _expected_seconds(volumes, seconds, volumes)
+    for part in (small, large):
+        assert fitted[part].sum() == pytest.approx(seconds[part].sum(), rel=0.2)
+    assert exponent == pytest.approx(0.8, abs=0.1) and scatter == pytest.approx(1.7, abs=0.1)
+    minutes = str(Estimate(24, 0, float(fitted.sum()), 1.6e7, 24, exponent, scatter, 8.5))
+    assert minutes.startswith("about 2.0 CPU-minutes and 0.02 GB")
+    assert "8.5 times the volume of any finished one" in minutes
 
 
 @pytest.mark.parametrize(
