@@ -5,6 +5,8 @@ The patterns are points in the plane: three clusters, in the target turned by 40
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -26,6 +28,7 @@ def clusters(counts: tuple[int, ...], turn: float, seed: int) -> tuple[Tensor, T
     return torch.from_numpy(points).float().reshape(-1, 1, 1, 2), torch.from_numpy(labels)
 
 
+@functools.cache
 def target_accuracy(method: str, counts: tuple[int, ...], **settings: object) -> float:
     """100 steps on the source, 300 with the target."""
     torch.set_num_threads(1)
