@@ -56,6 +56,7 @@ INDEXES: dict[str, dict[str, list[tuple[str, int]]]] = {
         "state_finished": [("state", 1), ("finished", -1)],
         "failure": [("failure.code", 1), ("failure.name", 1), ("finished", -1)],
         "host": [("owner.host", 1), ("started", -1)],
+        "firework": [("fw_id", 1), ("started", -1)],
     },
     "master_patterns": {
         "key_unique": [("key", 1)],

@@ -1,4 +1,4 @@
-"""One collection in memory: documents in insertion order, their indexes, and how to go back.
+"""One collection in memory: documents in insertion order, and how to go back.
 
 Stored documents are never changed in place, only replaced; so a reader may keep a reference, a
 cursor sees the collection as it was, and undoing is putting the old object back.
@@ -16,9 +16,9 @@ from bson import ObjectId
 
 from .errors import DatabaseError
 from .expressions import sort_documents
-from .indexes import IndexDefinition, PathIndex, UniqueIndex
-from .matching import compile_filter, equality_bounds, exact_bounds
-from .tallies import Order, Tally
+from .index_set import IndexSet, Plan
+from .indexes import IndexDefinition
+from .matching import compile_filter, exact_bounds
 from .values import hash_key, lookup, split_path
 from .wire import MAX_DOCUMENT, encode
 
@@ -46,20 +46,6 @@ class Changes:
         self.after.update(later.after)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How a query is answered.
-
-    Attributes
-    ----------
-    numbers : documents to look at, in insertion order; None for all
-    path : the indexed path used, None for a scan
-    """
-
-    numbers: list[int] | None
-    path: str | None
-
-
 class Collection:
     """Documents of one namespace.
 
@@ -73,12 +59,7 @@ class Collection:
         self.namespace = namespace
         self.number = number
         self.documents: dict[int, dict[str, Any]] = {}
-        self.indexes: dict[str, IndexDefinition] = {}
-        self._ids: dict[Any, int] = {}
-        self._paths: dict[str, PathIndex] = {}
-        self._unique: dict[str, UniqueIndex] = {}
-        self._tallies: dict[tuple[str, ...], Tally] = {}
-        self._orders: dict[tuple[str, bool], Order] = {}
+        self._indexes = IndexSet()
         self.changes = Changes()
 
     def __len__(self) -> int:
@@ -88,34 +69,7 @@ class Collection:
 
     def plan(self, conditions: Mapping[str, Any]) -> Plan:
         """Choose the index that leaves the fewest documents to look at."""
-        best: tuple[int, str, list[set[int]]] | None = None
-        single: list[set[int]] = []
-        for path, keys in equality_bounds(conditions):
-            if path == "_id":
-                found = [{self._ids[key]} for key in keys if key in self._ids]
-                # an _id cannot be an array, so the map answers exactly
-            elif path in self._paths:
-                found = self._paths[path].find(keys)
-            else:
-                continue
-            size = sum(map(len, found))
-            if len(found) == 1:
-                single.append(found[0])
-            if best is None or size < best[0]:
-                best = (size, path, found)
-        if best is not None:
-            numbers = best[2][0] if len(best[2]) == 1 else set().union(*best[2])
-            for others in single:
-                if others is not numbers:
-                    numbers = numbers & others
-            return Plan(sorted(numbers), best[1])
-        branches = conditions.get("$or")
-        if isinstance(branches, list) and branches:
-            plans = [self.plan(branch) for branch in branches]
-            if all(plan.numbers is not None for plan in plans):
-                numbers = set().union(*(plan.numbers or [] for plan in plans))
-                return Plan(sorted(numbers), " or ".join(str(plan.path) for plan in plans))
-        return Plan(None, None)
+        return self._indexes.plan(conditions)
 
     def find(
         self, conditions: Mapping[str, Any], variables: dict[str, Any] | None = None
@@ -139,11 +93,11 @@ class Collection:
     def count(self, conditions: Mapping[str, Any]) -> int | None:
         """Number of matches if the indexes alone tell it, else None."""
         bounds = exact_bounds(conditions)
-        if not bounds or any(path not in self._paths for path, _ in bounds):
+        if not bounds or any(path not in self._indexes.paths for path, _ in bounds):
             return None
         matches = []
         for path, keys in bounds:
-            found = self._paths[path].find(keys)
+            found = self._indexes.paths[path].find(keys)
             matches.append(found[0] if len(found) == 1 else set().union(*found))
         matches.sort(key=len)
         return len(matches[0].intersection(*matches[1:]))
@@ -161,14 +115,8 @@ class Collection:
         if bounds is None:
             return None
         wanted = tuple(sorted({*paths, *(path for path, _ in bounds)}))
-        if not wanted or any(path not in self._paths for path in wanted):
-            return None
-        if wanted not in self._tallies:
-            made = self._tallies[wanted] = Tally(wanted)
-            for document in self.documents.values():
-                made.add(document)
-        tally = self._tallies[wanted]
-        return tally.matching(bounds) if tally.useful else None
+        tally = self._indexes.tally(wanted, self.documents)
+        return tally.matching(bounds) if tally is not None and tally.useful else None
 
     def first(
         self,
@@ -182,7 +130,12 @@ class Collection:
         They are read along an index if that looks at fewer documents than sorting all matches.
         """
         path, direction = next(iter(order.items()))
-        if wanted and path in self._paths and type(direction) is not bool and direction in (1, -1):
+        if (
+            wanted
+            and path in self._indexes.paths
+            and type(direction) is not bool
+            and direction in (1, -1)
+        ):
             plan = self.plan(conditions)
             matches = len(self) if plan.numbers is None else len(plan.numbers)
             if matches > FEW and wanted * len(self) < matches * matches / 10:
@@ -201,13 +154,11 @@ class Collection:
         wanted: int,
         variables: dict[str, Any] | None,
     ) -> list[tuple[int, dict[str, Any]]]:
-        if (path, descending) not in self._orders:
-            made = self._orders[path, descending] = Order(path, descending=descending)
-            made.fill(self.documents)
+        order_along = self._indexes.order(path, self.documents, descending=descending)
         test = compile_filter(conditions, variables)
         rest = dict(list(order.items())[1:])
         found: list[tuple[int, dict[str, Any]]] = []
-        for run in self._orders[path, descending].runs():
+        for run in order_along.runs():
             matches = [(n, self.documents[n]) for n in run if test(self.documents[n])]
             if rest and len(matches) > 1:
                 numbers = {id(document): number for number, document in matches}
@@ -266,7 +217,7 @@ class Collection:
         if isinstance(identifier, list):
             raise DatabaseError(2, "The '_id' value cannot be of type array")
         key = hash_key(identifier)
-        if key in self._ids:
+        if key in self._indexes.ids:
             raise DatabaseError(
                 11000,
                 f"E11000 duplicate key error collection: {self.namespace} index: _id_ "
@@ -295,45 +246,22 @@ class Collection:
                 f"BSONObj size: {len(data)} is larger than the {MAX_DOCUMENT} bytes of a document; "
                 "keep large data in GridFS or a file",
             )
-        claims = [
-            (index, index.check(number, document, self.namespace))
-            for index in self._unique.values()
-        ]
+        claims = self._indexes.check(number, document, self.namespace)
         old = self.documents.get(number)
         self.changes.before.setdefault(number, old)
         self.changes.after[number] = data
         if old is not None:
-            self._unindex(number, old)
+            self._indexes.remove(number, old)
         self.documents[number] = document
-        self._ids[hash_key(document["_id"])] = number
-        for path in self._paths.values():
-            path.add(number, document)
-        for tally in self._tallies.values():
-            tally.add(document)
-        for order in self._orders.values():
-            order.add(number, document)
-        for index, entries in claims:
-            index.add(number, entries)
+        self._indexes.add(number, document, claims)
 
     def _take_out(self, number: int) -> None:
-        document = self.documents.pop(number)
-        del self._ids[hash_key(document["_id"])]
-        self._unindex(number, document)
-
-    def _unindex(self, number: int, document: dict[str, Any]) -> None:
-        for path in self._paths.values():
-            path.remove(number, document)
-        for tally in self._tallies.values():
-            tally.remove(document)
-        for order in self._orders.values():
-            order.remove(number, document)
-        for index in self._unique.values():
-            index.remove(index.definition.entries(document))
+        self._indexes.remove(number, self.documents.pop(number))
 
     def load(self, number: int, document: dict[str, Any]) -> None:
         """Take a document from the journal at start-up, before indexes are made."""
         self.documents[number] = document
-        self._ids[hash_key(document["_id"])] = number
+        self._indexes.ids[hash_key(document["_id"])] = number
 
     def undo(self, changes: Changes) -> None:
         """Put documents back as they were before `changes`."""
@@ -350,6 +278,11 @@ class Collection:
 
     # -- indexes -----------------------------------------------------------------------------
 
+    @property
+    def indexes(self) -> dict[str, IndexDefinition]:
+        """Definitions by name, without that of ``_id``."""
+        return self._indexes.definitions
+
     def create_index(self, index: IndexDefinition) -> bool:
         """Make an index; False if it is there already.
 
@@ -358,40 +291,11 @@ class Collection:
         DatabaseError
             If the name or the key is taken by a different index, or documents are not unique.
         """
-        if index.key == {"_id": 1} and list(index.key) == ["_id"]:
-            return False
-        for other in self.indexes.values():
-            same_key = list(other.key.items()) == list(index.key.items())
-            if other.name == index.name or (same_key and other.partial == index.partial):
-                if other == index and same_key:
-                    return False
-                code = 86 if other.name == index.name else 85
-                raise DatabaseError(
-                    code,
-                    f"index {index.name!r} exists already with other options or another name: "
-                    f"{other.to_document()}",
-                )
-        self._build(index)
-        self.indexes[index.name] = index
-        return True
+        return self._indexes.create(index, self.documents, self.namespace)
 
     def restore_index(self, index: IndexDefinition) -> None:
         """Make an index again that was there before."""
-        self._build(index)
-        self.indexes[index.name] = index
-
-    def _build(self, index: IndexDefinition) -> None:
-        if index.unique:
-            unique = UniqueIndex(index)
-            for number, document in self.documents.items():
-                unique.add(number, unique.check(number, document, self.namespace))
-            self._unique[index.name] = unique
-        for path in index.key:
-            if path != "_id" and path not in self._paths:
-                hashed = PathIndex(path)
-                for number, document in self.documents.items():
-                    hashed.add(number, document)
-                self._paths[path] = hashed
+        self._indexes.restore(index, self.documents, self.namespace)
 
     def drop_index(self, name: str) -> None:
         """Remove an index by name.
@@ -401,13 +305,4 @@ class Collection:
         DatabaseError
             If there is none (27), or it is the one on ``_id`` (72).
         """
-        if name == "_id_":
-            raise DatabaseError(72, "cannot drop _id index")
-        if name not in self.indexes:
-            raise DatabaseError(27, f"index not found with name [{name}]")
-        del self.indexes[name]
-        self._unique.pop(name, None)
-        still_used = {path for index in self.indexes.values() for path in index.key}
-        self._paths = {path: hashed for path, hashed in self._paths.items() if path in still_used}
-        self._tallies.clear()
-        self._orders.clear()
+        self._indexes.drop(name)
