@@ -41,13 +41,13 @@ def create_app(
     access : who may read and who may act.
     largest_body : bytes of the largest request that is taken.
     """
-    from ebsdsg_flows.web import campaigns, login, pictures, structures, training, triage
+    from ebsdsg_flows.web import campaigns, login, pictures, predict, structures, training, triage
 
     site = Site(stores, root, access)
     app = FastAPI(title="ebsdsg", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(GZipMiddleware, minimum_size=1000)
     app.add_middleware(Guard, access=access, largest_body=largest_body)
-    for pages in (campaigns, triage, structures, pictures, training, login):
+    for pages in (campaigns, triage, structures, pictures, training, predict, login):
         app.include_router(pages.router(site))
 
     @app.get("/static/{version}/{name}")

@@ -31,6 +31,7 @@ NAVIGATION = (
     ("triage", "Triage", ("triage",)),
     ("structures", "Structures", ("structures", "structure")),
     ("training", "Training", ("training",)),
+    ("predict", "Predict", ("predict",)),
 )
 """Path, text, and the first words of the templates that belong to it."""
 

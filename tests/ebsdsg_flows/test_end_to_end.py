@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from httpx import Response
+from PIL import Image
 
 from ebsdsg_flows.campaign import Campaign, load_campaign
 from ebsdsg_flows.report import QUERIES
@@ -154,6 +157,32 @@ def the_pages_lead_from_a_confusion_cell_to_a_pattern(stores: Stores, root: Path
         assert client.get(wrong).status_code == status, wrong
     both = client.get("/training/compare", params={"run": runs})
     assert all(key[:6] in both.text for key in runs)
+    row = int(re.search(r"(\d+)\.png", pattern)[1])
+    a_pattern_is_named(client, runs[0], client.get(pattern).content, row)
+
+
+def a_pattern_is_named(client: TestClient, run: str, content: bytes, row: int) -> None:
+    """The uploaded picture of a training pattern finds its group's probabilities, and itself."""
+    assert run in client.get("/predict").text
+    home = {"Origin": "http://127.0.0.1"}
+
+    def send(content: bytes, run: str = run, headers: dict[str, str] = home) -> Response:
+        files = {"pattern": ("../../<b>.png", content)}
+        return client.post("/predict", data={"run": run}, files=files, headers=headers)
+
+    answer = send(content)
+    assert answer.status_code == 200
+    shares = [float(p) for p in re.findall(r'<progress max="1" value="([^"]*)"', answer.text)]
+    assert len(shares) == 2 and sum(shares) == pytest.approx(1)
+    assert f"/patterns/{row}.png" in answer.text and "<b>" not in answer.text
+    assert float(re.search(r"cross-correlation (0\.\d+)", answer.text)[1]) > 0.95
+    assert send(content, headers={}).status_code == 403
+    assert send(content, run="none").status_code == 404
+    for wrong, status in ((b"<svg/>", 415), (b"", 415), (content[:200], 422), (b"x" * 2**26, 413)):
+        assert send(wrong).status_code == status
+    unpacked = io.BytesIO()
+    Image.new("L", (6000, 6000)).save(unpacked, "PNG")
+    assert send(unpacked.getvalue()).status_code == 413
 
 
 @pytest.mark.slow

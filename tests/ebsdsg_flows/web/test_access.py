@@ -73,6 +73,7 @@ def test_elsewhere_everything_needs_the_token(site: Site, stores: Stores) -> Non
         assert answer.status_code == 303
         assert answer.headers["location"].startswith("/login?back=%2F")
     assert client.get("/login").status_code == 200
+    assert client.post("/predict", data={"run": "x"}, headers=HOME).status_code == 403
     assert client.get("/", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
     assert client.get("/", headers={"Authorization": "Bearer wrong"}).status_code == 303
     log_in(client)
@@ -131,6 +132,7 @@ def test_every_answer_carries_the_headers(site: Site, path: str) -> None:
     answer = site(token=TOKEN).get(path)
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
+    assert "script-src 'self';" in policy
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["x-frame-options"] == "DENY"
     assert answer.headers["cache-control"] == "no-store"

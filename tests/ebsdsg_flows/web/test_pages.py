@@ -50,6 +50,7 @@ def test_a_structure_shows_cell_labels_patterns_and_runs(site: Site, members: di
     assert "campaign <a" in text
     failed = site().get("/structures/mp-2").text
     assert "it crashed &amp; burnt" in failed and "Segmentation fault" in failed
+    assert "With all atoms alike the positions have Pm-3m" in failed
     assert "the difference of the elements is all that lowers the symmetry" in failed
     assert "last &lt;line&gt;" in site().get("/structures/mp-3").text
 
