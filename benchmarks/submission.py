@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def main() -> None:
         try:
             stores = connect(root=root)
             steps = (("dry run", plan), ("submit", submit), ("submit again", submit))
-            rows = [measured(name, root, lambda do=do: do(campaign, stores)) for name, do in steps]
+            rows = [measured(name, root, partial(do, campaign, stores)) for name, do in steps]
         finally:
             stop(root)
     if arguments.json is not None:
