@@ -155,8 +155,10 @@ class Study:
 
     def real(self, folder: Path) -> None:
         """Answers of part A's networks for the real patterns."""
-        runs = self.cache / "relabelling"
-        models = [runs / f"run-relabelled-{fold}" / "model.pt" for fold in range(PROTOCOL.n_folds)]
+        runs = sorted((self.cache / "relabelling").glob("run-relabelled-*/result.json"))
+        models = [run.with_name("model.pt") for run in runs]
+        if not models:
+            raise SystemExit("no network with relabelled groups is finished yet")
         rows = real.answers(folder, models, PROTOCOL.recipe("relabelled"))
         write_atomically(self.cache / "real.json", json.dumps(rows, indent=1).encode())
 
@@ -183,6 +185,8 @@ class Study:
             "budget": BUDGET.__dict__,
             "recorded": RECORDED,
             "kept": KEPT,
+            "seeds": SEEDS,
+            "places": {str(group): list(window) for group, window in bank.STRUCTURES.items()},
             "phases": [
                 {"key": p.key, "formula": p.formula, "true": p.true, "relabelled": p.relabelled}
                 for p in self.phases

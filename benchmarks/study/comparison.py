@@ -213,7 +213,8 @@ def summary(
                 continue
             stack = np.stack([answers[severity, name, c["seed"]] for c in mine]).astype(float)
             stack /= stack.sum(axis=2, keepdims=True)
-            together = ensemble_summary(stack, truth)
+            shares = np.bincount(truth, minlength=stack.shape[2]) / len(truth)
+            together = ensemble_summary(stack, truth, pool=shares)
             values = [c["per_phase"] for c in mine]
             per_class = [c["per_class"] for c in mine]
             rows.append(

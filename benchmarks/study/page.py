@@ -9,7 +9,7 @@ import numpy as np
 
 from ebsdsg_ml.figures import SYMBOLS
 
-from . import real
+from . import reading, real
 from .comparison import CHOSEN, METHODS
 from .relabelling import CLASSES, LABELS
 
@@ -58,6 +58,20 @@ def _counts(phases: Sequence[Mapping[str, Any]], label: str) -> str:
     return " | ".join(str(n) for n in numbers)
 
 
+def _unfinished(tables: Mapping[str, Any], n_folds: int) -> list[str]:
+    """Say which part of the cross-validation there is, if it is not all."""
+    done = {label: len(tables[label]["folds"]) for label in LABELS if label in tables}
+    if all(n == n_folds for n in done.values()):
+        return []
+    said = " and ".join(f"{n} with {label} groups" for label, n in done.items())
+    return [
+        f"**Not finished:** of the {n_folds} folds {said} were done in the time there was; the "
+        "phases of the others were learned from but not asked about. The same command goes on with "
+        "them.",
+        "",
+    ]
+
+
 def _difference(tables: Mapping[str, Any]) -> list[str]:
     """Who is ahead, in one table."""
     found = tables.get("difference")
@@ -81,6 +95,12 @@ def _difference(tables: Mapping[str, Any]) -> list[str]:
                 f"{100 * row['high']:+.1f} | {percent(row['share_of_draws'], 0)} % of the draws |"
             )
     return [*lines, ""]
+
+
+def _windows(places: Mapping[str, Sequence[int]]) -> str:
+    """Places in the order that are taken of every true group."""
+    said = [f"{SYMBOLS[int(g)]} {first + 1} to {end}" for g, (first, end) in places.items()]
+    return ", ".join(said)
 
 
 def relabelling_part(results: Mapping[str, Any]) -> list[str]:
@@ -122,6 +142,7 @@ def relabelling_part(results: Mapping[str, Any]) -> list[str]:
         "The first interval is Student's over the folds, the second draws the phases of every "
         "class anew (cluster bootstrap): patterns of one phase succeed or fail together.",
         "",
+        *_unfinished(tables, protocol["n_folds"]),
         *_difference(tables),
         "| accuracy by class [%] | " + " | ".join(f"{SYMBOLS[c]} ({c})" for c in CLASSES) + " |",
         "|---|" + "---|" * len(CLASSES),
@@ -225,8 +246,9 @@ def comparison_part(results: Mapping[str, Any]) -> list[str]:
         f"where the source's is, and the imperfections below; {results['recorded']} patterns of "
         f"every phase are recorded and the {results['kept']} of best image quality kept: {pool} "
         "patterns, the classes as unequal as the phases make them "
-        f"(patterns of 221 to 229 in hundreds of {results['kept']}: "
-        f"{_counts(results['target'], 'relabelled').replace(' | ', ', ')}). No phase of the source "
+        f"(phases of 221 to 229: {_counts(results['target'], 'relabelled').replace(' | ', ', ')}). "
+        "The quality also rises with blur, so it compares patterns of one severity only. No phase "
+        "of the source "
         "has the composition of a phase of the target. The severities were written down before "
         "anything was measured with them, and nothing was chosen by the target.",
         "",
@@ -247,6 +269,14 @@ def comparison_part(results: Mapping[str, Any]) -> list[str]:
         "",
     ]
     severities = [s for s in results["severities"] if any(r["severity"] == s for r in rows)]
+    counts = sorted({len(r["seeds"]) for r in rows})
+    if counts != [results["seeds"]] or len(rows) < len(METHODS) * len(results["severities"]):
+        lines += [
+            f"**Not finished:** {' or '.join(map(str, counts))} of {results['seeds']} seeds, and "
+            f"{len(rows)} of {len(METHODS) * len(results['severities'])} cells of the table, in "
+            "the time there was. The same command goes on with the others.",
+            "",
+        ]
     lines += [
         "| method | " + " | ".join(severities) + " |",
         "|---|" + "---|" * len(severities),
@@ -276,8 +306,9 @@ def comparison_part(results: Mapping[str, Any]) -> list[str]:
     ]
     lines += [
         "",
-        "A run counts as collapsed if its answers' histogram is far from the median run's or "
-        "leaves a class out (`ebsdsg_ml.ensemble.check_runs`), which needs no label.",
+        "A run counts as collapsed if its answers' histogram is far from the pool's shares (known "
+        "here; the median of a few runs says little) or "
+        "leaves a class out (`ebsdsg_ml.ensemble.check_runs`).",
         "",
         f"{CHOSEN.capitalize()} less others, seed by seed [percentage points, ± 95 %]:",
         "",
@@ -327,9 +358,7 @@ def page(results: Mapping[str, Any], remarks: Sequence[str] = ()) -> str:
         for label in LABELS
         if label in results["relabelling"]
     }
-    projected = sum(
-        sum(results["relabelling"][label]["projection_cpu_seconds"]) for label in trained
-    )
+    projected = sum(results["relabelling"][label]["projection_cpu_seconds"][0] for label in trained)
     adapted = sum(r["cpu_seconds"] * len(r["seeds"]) for r in results["comparison"])
     phases = results["phases"]
     lines = [
@@ -344,7 +373,9 @@ def page(results: Mapping[str, Any], remarks: Sequence[str] = ()) -> str:
         "## What was used",
         "",
         f"{len(phases)} structures of the Materials Project's snapshot of July 2024: within each "
-        "true group the first ones in the order of a hash of their identifiers, under the paper's "
+        "true group a window of the order of a hash of their identifiers "
+        f"({_windows(results['places'])}; of Fd-3m not the first ones, because later ones were "
+        "simulated already when the sizes were settled), under the paper's "
         "volume limits and with at most 14 atoms in the stored cell; those with the composition of "
         "a phase of the experiment are left out. The rule knows nothing of any result.",
         "",
@@ -371,8 +402,10 @@ def page(results: Mapping[str, Any], remarks: Sequence[str] = ()) -> str:
         "",
         *relabelling_part(results),
         "",
+        *reading.of_relabelling(results["relabelling"]),
         *comparison_part(results),
         "",
+        *reading.of_comparison(results["comparison"], results["margin"]),
         *phase_part(results),
         "",
         *real.part(results["real"]),

@@ -68,7 +68,15 @@ def comparison_picture(results: Mapping[str, Any], path: Path) -> None:
             values = 100 * np.array(row["values"])
             axis.plot(np.full(len(values), x + width / 4), values, ".", ms=3, color=COLOURS[name])
     axis.axhline(20, color="grey", lw=0.8, ls=":")
-    axis.text(-0.48, 21, "one class of five", fontsize=7, color="grey")
+    axis.text(
+        0.995,
+        21,
+        "one class of five",
+        fontsize=7,
+        color="grey",
+        ha="right",
+        transform=axis.get_yaxis_transform(),
+    )
     axis.set_xticks(range(len(severities)), severities)
     axis.set_ylabel("mean accuracy per phase [%]")
     axis.set_ylim(0, 102)

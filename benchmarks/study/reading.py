@@ -1,0 +1,106 @@
+"""What a reader may take from the numbers, said only where the numbers say it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .comparison import CHOSEN
+from .relabelling import LABELS
+
+LEARNED = 0.95
+"""Share of its own training patterns that a network has to answer rightly to count as trained."""
+WEAK = 0.4
+"""Accuracy below which answers are no good start for pseudo-labels; one class of five gives 0.2."""
+
+
+def of_relabelling(tables: Mapping[str, Any]) -> list[str]:
+    """Part A: who is ahead, whether that is certain, and why not if it is not."""
+    if any(label not in tables for label in LABELS):
+        return []
+    true, new = (tables[label] for label in LABELS)
+    gain = 100 * (new["balanced"] - true["balanced"])
+    alike = 100 * (new["per_pattern"] - true["per_pattern"])
+    lines = [
+        "### What this says",
+        "",
+        f"With relabelled groups the accuracy is {gain:+.1f} points against true groups with every "
+        f"class alike, and {alike:+.1f} with every phase alike.",
+    ]
+    same = tables["difference"].get("balanced", tables["difference"]["per_phase"])
+    if same["low"] > 0:
+        lines.append("On the same phases the interval excludes zero: relabelling wins.")
+    elif same["high"] < 0:
+        lines.append("On the same phases the interval excludes zero: relabelling loses here.")
+    else:
+        lines.append(
+            f"On the same phases the interval ({100 * same['low']:+.1f} to "
+            f"{100 * same['high']:+.1f}) holds zero: **that relabelling wins, as in the paper "
+            "(91 to 98 %), is not shown by this study.**"
+        )
+    learned = [float(np.mean(part["training_accuracy"])) for part in (new, true)]
+    if min(learned) < LEARNED:
+        lines.append(
+            f"The networks are under-trained: of their own training patterns they answer "
+            f"{100 * learned[0]:.0f} % (relabelled) and {100 * learned[1]:.0f} % (true) rightly at "
+            "the end. As long as little learning limits the answers, what the labels make possible "
+            "may not show. More epochs and larger patterns are the way on; the protocol at the "
+            "head of `benchmarks/learning_study.py` is where to ask for them."
+        )
+    a, b = new["allowed"], true["allowed"]
+    lines.append(
+        f"The confusions differ in kind. With true groups {100 * b['joined']:.0f} % of them are "
+        "between groups that one step of the subgroup graph joins "
+        f"({100 * b['joined_by_chance']:.0f} % by chance), and "
+        f"{100 * b['supergroup']:.0f} % answer a supergroup of the truth "
+        f"({100 * b['supergroup_by_chance']:.0f} %). With relabelled groups it is "
+        f"{100 * a['joined']:.0f} % ({100 * a['joined_by_chance']:.0f} %) and "
+        f"{100 * a['supergroup']:.0f} % ({100 * a['supergroup_by_chance']:.0f} %): "
+        + (
+            "relabelling removes confusions that crystallography expects."
+            if a["joined"] - a["joined_by_chance"] < b["joined"] - b["joined_by_chance"]
+            else "what is left is as crystallographic as before."
+        )
+    )
+    return [*lines, ""]
+
+
+def of_comparison(rows: Sequence[Mapping[str, Any]], margins: Mapping[str, Any]) -> list[str]:
+    """Part C: whether the recommended method beats MCD at middle severity, and why not if not."""
+    found = {r["method"]: r for r in rows if r["severity"] == "middle"}
+    if CHOSEN not in found or "source only" not in found:
+        return []
+    mean = {name: row["interval"]["mean"] for name, row in found.items()}
+    lines = ["### What this says", ""]
+    for than in ("MCD separate", "MCD joint"):
+        margin = margins["middle"].get(than)
+        if margin is None:
+            continue
+        verdict = "beats" if margin["mean"] > 0 else "does not beat"
+        certain = margin["half_width"] is not None and abs(margin["mean"]) > margin["half_width"]
+        lines.append(
+            f"At middle severity {CHOSEN} {verdict} {than} ({100 * mean[CHOSEN]:.1f} against "
+            f"{100 * mean[than]:.1f} %"
+            f"{')' if certain else '; the interval of the difference holds zero)'}."
+        )
+    start = mean["source only"]
+    if start < WEAK:
+        lines.append(
+            f"The source networks are right for {100 * start:.1f} % of these patterns (one class "
+            "of five: 20 %); they learned from clean patterns. Labels "
+            f"that they give themselves are no start, so {CHOSEN}, which lives on them, cannot "
+            "work from here in a few steps, whatever it does from a better start."
+        )
+    best = max(mean, key=lambda name: mean[name])
+    lines.append(
+        f"The highest mean at middle severity has {best} ({100 * mean[best]:.1f} %)."
+        + (
+            " It changes nothing but BatchNorm's averages: much of the gap is one of statistics, "
+            "and the cheapest method closes most of what is closed here."
+            if best == "AdaBN"
+            else ""
+        )
+    )
+    return [*lines, ""]
