@@ -7,59 +7,27 @@ leaves a run whose heartbeat stops.
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
 import time
-from collections.abc import Callable, Mapping
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from ebsdsg_flows.cluster.job import in_a_queue, job_id
-from ebsdsg_flows.cluster.launches import current_firework
+from ebsdsg_flows.attempts import SimulationFailed, attempted, claim_attempt
 from ebsdsg_flows.debye_waller import drawn
-from ebsdsg_flows.engines.base import Control, Engine, EngineFailure, EngineResult, Progress
+from ebsdsg_flows.engines.base import Control, Engine, EngineResult, Progress
 from ebsdsg_flows.leaving import asked_to_leave, leave
 from ebsdsg_flows.settings import get_settings
 from stores.documents import (
     EngineReference,
-    Failure,
     FileReference,
     MasterPatternDocument,
     SimulationDocument,
 )
-from stores.runs import ClaimRefused, Run, claim, retry
-from stores.states import ENDED_BADLY, State
+from stores.runs import ClaimRefused, Run
+from stores.states import State
 
 if TYPE_CHECKING:
-    from ebsdsg_flows.cluster.endings import Ending
     from ebsdsg_sim.parameters import SimulationParameters
     from stores.collections import Stores
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-ENGINE_FAILED = 10
-"""Failure code of an engine that gave up."""
-
-
-class SimulationFailed(RuntimeError):
-    """A simulation ended badly; its run's document says where and why.
-
-    Parameters
-    ----------
-    message : what happened.
-    key : of the simulation.
-    """
-
-    def __init__(self, message: str, key: str = "") -> None:
-        super().__init__(message)
-        self.key = key
-
-    def to_dict(self) -> dict[str, str]:
-        """What FireWorks keeps of it; by the key the firework is found again for a rerun."""
-        return {"simulation": self.key}
 
 
 def simulation_of(
@@ -134,7 +102,7 @@ def run_simulation(
                 return pattern
             raise SimulationFailed(f"{simulation!r} is completed, but its pattern is gone")
         try:
-            run = _claim(stores, key, engine, parameters)
+            run = claim_attempt(stores, key, engine, parameters)
         except ClaimRefused as refused:
             if refused.actual is State.COMPLETED:
                 continue
@@ -172,7 +140,7 @@ def run_monte_carlo(
         ):
             return  # who computes the master pattern has the Monte Carlo
         try:
-            run = _claim(stores, key, engine, parameters, stage="monte carlo")
+            run = claim_attempt(stores, key, engine, parameters, stage="monte carlo")
         except ClaimRefused as refused:
             if refused.actual not in (State.COMPLETED, State.RUNNING):
                 raise SimulationFailed(str(refused), key) from None
@@ -185,35 +153,8 @@ def run_monte_carlo(
         engine.compute_monte_carlo(simulation.crystal, parameters, path, progress, control)
 
     with run:
-        _attempted(stores, key, run, work)
+        attempted(stores, key, run, work)
         run.finish(State.COMPLETED, next_stage="master pattern")
-
-
-def _claim(
-    stores: Stores,
-    key: str,
-    engine: Engine,
-    parameters: SimulationParameters,
-    stage: str = "master pattern",
-) -> Run:
-    """Claim a simulation; one whose firework was sent again after a bad end gets a new attempt."""
-    settings = get_settings()
-    threads, gpu = engine.resources()
-    simulation = stores.get(SimulationDocument, key)
-    if simulation is not None and simulation.state in ENDED_BADLY:
-        retry(stores, key, reason="its firework was run again")
-    return claim(
-        stores,
-        key,
-        stage=stage,
-        program=f"ebsdsg {engine.name}",
-        n_energies=len(parameters.energies),
-        threads=threads,
-        gpu=gpu,
-        queue_id=job_id(),
-        fw_id=current_firework(),
-        heartbeat=timedelta(seconds=settings.heartbeat),
-    )
 
 
 def _pattern_path(key: str) -> str:
@@ -231,108 +172,13 @@ def _compute(
         return engine.simulate(simulation.crystal, parameters, path, progress, control)
 
     with run:
-        simulation, result = _attempted(stores, key, run, work)
+        simulation, result = attempted(stores, key, run, work)
         pattern = _pattern_document(simulation, run, result, relative, parameters)
         # the pattern's document first: if the worker dies in between, the simulation is not
         # completed yet, and the next worker finds the finished file and only has to end it
         stores.save(pattern)
         run.finish(State.COMPLETED, files=[pattern.file], energies_done=len(parameters.energies))
     return pattern
-
-
-def _attempted(
-    stores: Stores,
-    key: str,
-    run: Run,
-    work: Callable[[SimulationDocument, Progress, Control], T],
-) -> tuple[SimulationDocument, T]:
-    """Let an engine work for a claimed simulation; a bad end is recorded.
-
-    Raises
-    ------
-    SimulationFailed
-        If it ends badly.
-    """
-    simulation = stores.get(SimulationDocument, key)
-    assert simulation is not None, "claimed above"
-
-    def progress(stage: str, done: int, total: int) -> None:
-        if run.taken_away.is_set():
-            raise SimulationFailed(f"simulation {key[:10]} was given to another worker", key)
-        run.note(
-            energies_done=done if stage == "energies" else None,
-            message=f"{stage} {done / max(1, total):.0%}",
-        )
-
-    ended: list[EngineFailure] = []
-    recording = threading.Lock()
-
-    def end_badly(failure: EngineFailure) -> None:
-        """Record a failure, once: an attempt ended from outside is recorded before it ends."""
-        with recording:  # at SIGTERM two threads come here
-            if not ended and not run.taken_away.is_set():
-                _record_failure(run, failure)
-                ended.append(failure)
-
-    this_attempt = simulation.attempts[-1]
-    control = Control(
-        stage=run.begin_stage,
-        ending=end_badly,
-        time_left=lambda seconds: run.note(seconds_left=seconds),
-        walltime=this_attempt.walltime,
-        threads=this_attempt.threads,
-    )
-    try:
-        return simulation, work(simulation, progress, control)
-    except EngineFailure as failure:
-        end_badly(failure)
-        if ended and ended[0] is not failure and not in_a_queue():
-            leave()  # `ebsdsg run` was stopped; called again, it goes on from here
-        message = f"{simulation.formula} ({key[:10]}), failure {failure.code}: {failure}"
-        raise SimulationFailed(message, key) from failure
-    except (RuntimeError, ValueError) as error:
-        if not run.taken_away.is_set():
-            unknown = Failure(code=ENGINE_FAILED, name="engine failed", message=str(error))
-            run.finish(State.FAILED, failure=unknown, next_action="look into it, then rerun")
-        raise SimulationFailed(f"{simulation.formula} ({key[:10]}): {error}", key) from error
-
-
-def _record_failure(run: Run, failure: EngineFailure) -> None:
-    """Write the end of a run; one that the queue ended is called by what the queue did."""
-    ending = _queue_ending() if asked_to_leave() else None
-    if ending is not None:
-        run.finish(
-            ending.state,
-            failure=ending.failure(f"job {job_id()}", failure.log_tail),
-            exit_code=failure.exit_code,
-            next_action=ending.next_action,
-        )
-        return
-    run.finish(
-        failure.state,
-        failure=Failure(
-            code=failure.code,
-            name=failure.name,
-            message=failure.message,
-            log_tail=failure.log_tail,
-        ),
-        exit_code=failure.exit_code,
-        next_action=failure.next_action,
-    )
-
-
-def _queue_ending() -> Ending | None:
-    """Why the queue is ending this job; ``None`` if it does not say."""
-    from ebsdsg_flows.cluster import slurm
-
-    number = os.environ.get("SLURM_JOB_ID")
-    if not number:
-        return None
-    try:
-        return slurm.cause(number)
-    except slurm.QueueUnavailable as error:
-        log.warning("asked to end, and the queue does not say why: %s", error)
-        return None
 
 
 def _pattern_document(

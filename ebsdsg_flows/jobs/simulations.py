@@ -42,11 +42,12 @@ class MonteCarloMaker(Maker):
 
         Raises
         ------
-        ebsdsg_flows.runstate.SimulationFailed
+        ebsdsg_flows.attempts.SimulationFailed
             If the engine fails; the run's document says why.
         """
         from ebsdsg_flows.advance import begin, settle
-        from ebsdsg_flows.runstate import SimulationFailed, run_monte_carlo, simulation_of
+        from ebsdsg_flows.attempts import SimulationFailed
+        from ebsdsg_flows.runstate import run_monte_carlo, simulation_of
         from ebsdsg_flows.session import open_stores
 
         stores = open_stores()
@@ -97,11 +98,12 @@ class MasterPatternMaker(Maker):
 
         Raises
         ------
-        ebsdsg_flows.runstate.SimulationFailed
+        ebsdsg_flows.attempts.SimulationFailed
             If the engine fails; the run's document says why.
         """
         from ebsdsg_flows.advance import begin, settle
-        from ebsdsg_flows.runstate import SimulationFailed, run_simulation, simulation_of
+        from ebsdsg_flows.attempts import SimulationFailed
+        from ebsdsg_flows.runstate import run_simulation, simulation_of
         from ebsdsg_flows.session import open_stores
 
         stores = open_stores()
