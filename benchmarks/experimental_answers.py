@@ -114,7 +114,9 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
         "detector geometry that is none of these; nothing was chosen by these numbers. *Corrected*",
         "is `ebsdsg predict --correct`: static and dynamic background removed. Ferrite is Im-3m",
         "(229); Al and Ni are Fm-3m (225), Si is Fd-3m (227), before and after relabelling.",
-        "A coverage promised for simulated phases is not promised here.",
+        "A coverage promised for simulated phases is not promised here. The networks are small,",
+        "started from random weights and were not adapted to experiments: that is what",
+        "[adaptation](../explanation/adaptation.md) is for.",
         "",
     ]
     for result in results:
@@ -171,6 +173,13 @@ def verdict(results: Sequence[Mapping[str, Any]]) -> list[str]:
                 f"{sum(r['answered'] for r in rows['patterns'])} patterns were given an answer, "
                 f"{sum(r['answered_right'] for r in rows['patterns'])} of these rightly."
             )
+            covered = [r["covered"] for r in rows["patterns"]]
+            if None not in covered:
+                promised = result["card"]["calibration"]["coverage"]
+                lines[-1] += (
+                    f" Sets that hold {promised:.0%} of simulated phases hold the truth of "
+                    f"{sum(covered)} of these patterns."
+                )
     lines += [
         "",
         "Four samples are four phases: these numbers show what happens, not how often.",
