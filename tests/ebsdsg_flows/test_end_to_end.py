@@ -199,9 +199,11 @@ def test_a_killed_worker_is_taken_over_and_nothing_is_done_twice(
         stdout=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
-    while (running := stores.runs.find_one({"state": "running"})) is None:
+    # a run is written before its simulation is claimed
+    while (claimed := stores.simulations.find_one({"state": "running"})) is None:
         assert time.monotonic() < deadline, "no simulation started"
         time.sleep(0.05)
+    running = stores.runs.find_one({"key": claimed["claim"]["run"]})
     os.kill(process.pid, signal.SIGKILL)
     os.killpg(running["owner"]["pid"], signal.SIGKILL)
     process.wait()
