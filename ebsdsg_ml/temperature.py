@@ -163,7 +163,7 @@ def calibration_error(probabilities: ArrayLike, truth: ArrayLike, bins: int = 15
     Notes
     -----
     M. P. Naeini, G. F. Cooper, M. Hauskrecht, AAAI 2015: sum over bins of
-    n_b / n |accuracy_b - confidence_b|, of the most probable class.
+    ``n_b / n |accuracy_b - confidence_b|``, of the most probable class.
     """
     rows = reliability(probabilities, truth, bins)
     n = sum(row["n"] for row in rows)
