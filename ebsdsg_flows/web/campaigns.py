@@ -11,9 +11,9 @@ from fastapi.responses import Response
 
 from ebsdsg_flows.overview import overview
 from ebsdsg_flows.status import STATES
+from ebsdsg_flows.web.recent import Recent
 from ebsdsg_flows.web.site import Site
 from stores.queries import counts
-from stores.states import State
 
 if TYPE_CHECKING:
     from stores.collections import Stores
@@ -97,17 +97,11 @@ def router(site: Site) -> APIRouter:
     """
     pages = APIRouter()
     overviews = Overviews(site.stores)
+    listed = Recent(lambda: _listed(site))
 
     @pages.get("/")
     def campaigns(request: Request) -> Response:
-        fields = dict.fromkeys(("key", "control", "created", "query.description"), True)
-        found = [
-            {**entry, **_ended(site, entry["key"])}
-            for entry in site.stores.campaigns.find({}, {"_id": False, **fields}).sort("key", 1)
-        ]
-        everything: dict[str, int] = {}
-        for entry in counts(site.stores):
-            everything[entry["state"]] = everything.get(entry["state"], 0) + entry["count"]
+        found, everything = listed.get()
         return site.page(request, "campaigns", campaigns=found, everything=everything)
 
     @pages.get("/campaigns/{name}")
@@ -122,11 +116,24 @@ def router(site: Site) -> APIRouter:
         if counted is not None:
             found, age = counted
             states = [state for state in STATES if state in found["by_state"]]
-            values |= {"found": found, "states": states, "age": age, "bad": _bad(found["by_state"])}
+            values |= {"found": found, "states": states, "age": age}
         description = document["query"].get("description", "")
         return site.page(request, template, description=description, **values)
 
     return pages
+
+
+def _listed(site: Site) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """All campaigns with their members, and all simulations by state."""
+    fields = dict.fromkeys(("key", "control", "created", "query.description"), True)
+    found = [
+        {**entry, **_ended(site, entry["key"])}
+        for entry in site.stores.campaigns.find({}, {"_id": False, **fields}).sort("key", 1)
+    ]
+    everything: dict[str, int] = {}
+    for entry in counts(site.stores):
+        everything[entry["state"]] = everything.get(entry["state"], 0) + entry["count"]
+    return found, everything
 
 
 def _ended(site: Site, name: str) -> dict[str, int]:
@@ -138,7 +145,3 @@ def _ended(site: Site, name: str) -> dict[str, int]:
         for outcome in ("open", "ended", "unusable")
     }
     return {"members": sum(by_outcome.values()), **by_outcome}
-
-
-def _bad(by_state: dict[str, int]) -> int:
-    return sum(by_state.get(state, 0) for state in (State.FAILED, State.TIMED_OUT, State.LOST))

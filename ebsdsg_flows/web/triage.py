@@ -8,6 +8,7 @@ from fastapi import APIRouter, Form, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from ebsdsg_flows.rerun import RerunError, rerun, seconds_of
+from ebsdsg_flows.web.recent import Recent
 from ebsdsg_flows.web.site import PAGE, Site
 from stores.queries import failures_by_code, timed_out
 
@@ -25,6 +26,8 @@ def router(site: Site) -> APIRouter:
     site : that they belong to.
     """
     pages = APIRouter()
+    failures = Recent(lambda: failures_by_code(site.stores))
+    time_outs = Recent(lambda: timed_out(site.stores, TIME_OUTS))
 
     @pages.get("/triage")
     def triage(
@@ -37,8 +40,8 @@ def router(site: Site) -> APIRouter:
         return site.page(
             request,
             "triage",
-            failures=failures_by_code(site.stores),
-            time_outs=timed_out(site.stores, TIME_OUTS),
+            failures=failures.get(),
+            time_outs=time_outs.get(),
             code=code,
             name=name,
             runs=runs[:PAGE],
@@ -75,6 +78,8 @@ def router(site: Site) -> APIRouter:
             )
         except RerunError as error:
             raise HTTPException(422, str(error)) from error
+        failures.forget()
+        time_outs.forget()
         template = "rerun" if "hx-request" in request.headers else "triage_rerun"
         return site.page(request, template, summary=summary)
 
