@@ -35,6 +35,9 @@ LIMITS = """\
 - Which method of adaptation is best in the end.  All start from a trained network and take a few
   steps; the paper's MCD takes thousands.  Its heads start from random weights, those of the others
   do not.
+- What the methods do with BatchNorm averages of the target: all but AdaBN answer with the running
+  averages of their few steps, as in the paper (`statistics: target` was not tried), and all learn
+  from clean patterns (imperfections in the source were not tried).
 - Anything about other phases than the sixteen: intervals over seeds are narrower than those over
   phases would be, and all seeds see the same target.
 - Experiments.  Imperfections are modelled one by one; scratches, deformed grains, overlapping
