@@ -24,4 +24,5 @@ napoleon_numpy_docstring = True
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 python_use_unqualified_type_names = True
-suppress_warnings = ["myst.header"]
+# Words of shapes, such as "(n, classes)", are looked up as names and may be found twice.
+suppress_warnings = ["myst.header", "ref.python"]
