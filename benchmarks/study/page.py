@@ -154,7 +154,7 @@ def relabelling_part(results: Mapping[str, Any]) -> list[str]:
         if label in tables:
             part = tables[label]
             values = [
-                f"{percent(v, 0)} of {n} phases"
+                f"{percent(v, 0)} % ({n} phases)"
                 for v, n in zip(part["by_class"], part["n_phases"], strict=True)
             ]
             lines.append(f"| {label} | " + " | ".join(values) + " |")

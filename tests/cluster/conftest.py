@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from slurm import PATH, Slurm, SlurmMissing
+from debian_packages import PATH, ProgramMissing
+from slurm import Slurm
 
 from stores.collections import Stores
 from stores.connect import connect
@@ -40,7 +41,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     cluster = Slurm(tmp_path_factory.mktemp("slurm"), cpus=4)
     try:
         cluster.start()
-    except SlurmMissing as error:
+    except ProgramMissing as error:
         pytest.fail(str(error))
     except BaseException:
         cluster.stop()

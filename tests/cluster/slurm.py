@@ -7,7 +7,6 @@ possible the tests fail and say what to install.
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import os
 import secrets
@@ -15,69 +14,21 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from debian_packages import PATH, require
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel")
 PACKAGES = ("slurm-wlm", "munge")
 START_SECONDS = 60.0
-# Debian puts daemons where the PATH of ordinary users does not look
-PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-
-
-class SlurmMissing(RuntimeError):
-    """Slurm is not installed and could not be installed."""
 
 
 class SlurmBroken(RuntimeError):
     """Slurm does not come up, or a command of it failed."""
-
-
-def missing_programs() -> list[str]:
-    """Programs of Slurm and munge that this machine lacks."""
-    return [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
-
-
-def install() -> None:
-    """Install Slurm from Debian unless it is there.
-
-    Raises
-    ------
-    SlurmMissing
-        If it is missing and this user cannot install it, or the installation fails.
-    """
-    # two test processes that come here together must not both run apt
-    with (Path(tempfile.gettempdir()) / f"ebsdsg-slurm-install-{os.getuid()}.lock").open(
-        "w"
-    ) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        missing = missing_programs()
-        if not missing:
-            return
-        wanted = " ".join(PACKAGES)
-        if os.geteuid() != 0 or shutil.which("apt-get") is None:
-            raise SlurmMissing(
-                f"the tests of the cluster need a Slurm, and {', '.join(missing)} are missing; "
-                f"run as root: apt-get install {wanted}"
-            )
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (
-            ["apt-get", "update", "-qq"],
-            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES],
-        ):
-            done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=900, check=False
-            )
-            if done.returncode != 0:
-                raise SlurmMissing(
-                    f"{' '.join(command)} failed: {(done.stderr or done.stdout)[-2000:]}"
-                )
-        if missing := missing_programs():
-            raise SlurmMissing(f"{wanted} are installed, yet {', '.join(missing)} are missing")
 
 
 @dataclass
@@ -113,9 +64,9 @@ class Slurm:
 
         Raises
         ------
-        SlurmMissing, SlurmBroken
+        debian_packages.ProgramMissing, SlurmBroken
         """
-        install()
+        require(PROGRAMS, PACKAGES)
         for part in (".", "state", "spool"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o755)  # munge refuses a socket in a folder that others cannot enter

@@ -1,7 +1,7 @@
 """A real browser: the pages draw, move, act, fit a phone, and have no finding of axe.
 
 axe-core (Deque Systems, MPL-2.0) lies beside this file for these tests only; the browser is the
-system's Chromium.
+system's Chromium, installed from Debian where it is missing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 import uvicorn
+from debian_packages import require
+from playwright.sync_api import sync_playwright
 from web_campaign import TOKEN
 
 from ebsdsg_flows.web.access import Access
@@ -23,7 +25,6 @@ from stores.collections import Stores
 from stores.documents import TrainingRunDocument
 from stores.states import State
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
 RUN_AXE = """async () => {
   const found = await axe.run();
@@ -31,10 +32,7 @@ RUN_AXE = """async () => {
     v.nodes.map(n => n.target).join(", "))];
 }"""
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -74,9 +72,11 @@ def address(stores: Stores, root: Path, members: dict[str, str]) -> Iterator[str
 @pytest.fixture
 def browser() -> Iterator[Any]:
     """Chromium without a head."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    require(["chromium"], ["chromium"])
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
         yield opened
         opened.close()
 
