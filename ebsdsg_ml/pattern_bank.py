@@ -3,7 +3,8 @@
 A data set of the generation ``fresh`` holds no image.  It holds what a projector interpolates, all
 energies of a master pattern combined for the recipe's detector, as 16-bit numbers: a hundredth of
 the master pattern.  A pattern follows from the recipe's seed, its phase and number, and the epoch;
-the batch that it is in, the order and the process do not matter.
+the batch that it is in, the order and the process do not matter (but for the rounding of sums: now
+and then a grey level in a pixel).
 """
 
 from __future__ import annotations

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -42,6 +44,8 @@ def test_watching_shows_changes_and_ends_with_ctrl_c(watched: Stores, tmp_path: 
         env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},  # type: ignore[arg-type]
         encoding="utf-8",
         timeout=60,
+        # what was started in a shell's background ignores Ctrl-C, and so would its children
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.default_int_handler),
     )
     child.expect("watched: 0 of 2 completed")
     pause(watched, "watched")

@@ -287,7 +287,10 @@ def test_patterns_of_a_projector_with_everything(shared):
     q = random_rotations(5, 1)
     patterns = EVERYTHING.patterns(projector, q, 0, range(10, 15))
     assert patterns.shape == (5, 64, 64) and patterns.dtype == torch.uint8
-    assert torch.equal(EVERYTHING.patterns(projector, q[2:3], 0, [12])[0], patterns[2])
+    alone = EVERYTHING.patterns(projector, q[2:3], 0, [12])[0]
+    apart = (alone.int() - patterns[2].int()).abs()
+    assert apart.max() <= 1  # sums over other batches may round otherwise in the last bit,
+    assert (apart > 0).sum() <= 4  # which now and then is a grey level
     ideal = DetectorImperfections(static=StaticCorrection()).patterns(projector, q, 0, range(5))
     gentle = DetectorImperfections(
         static=StaticCorrection(), counts=Counts(frames=30), geometry=GeometryJitter(0.002, 0.002)
