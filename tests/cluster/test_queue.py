@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Checkout, wait_for
+from checkout import Checkout, wait_for
 from slurm import Slurm
 
 from ebsdsg_flows.cluster import job

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Checkout, wait_for
+from checkout import Checkout, wait_for
 from slurm import Slurm
 
 from stores.embedded import ensure_running, stop
