@@ -16,6 +16,7 @@ from ebsdsg_flows.adaptation_plan import AdaptationPlan
 from ebsdsg_flows.resources import STAGES, QueuePlan, Section, StageResources
 from ebsdsg_flows.simulation_plan import SimulationPlan, SpaceGroups, Variant
 from ebsdsg_flows.sources import NAMED
+from ebsdsg_flows.yaml_file import read_entries
 
 
 class CampaignError(ValueError):
@@ -140,18 +141,9 @@ def load_campaign(path: str | Path) -> Campaign:
     CampaignError
         If the file is missing, is not YAML, or has an unknown key or a wrong value.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     path = Path(path)
-    if not path.is_file():
-        raise CampaignError(f"no campaign file at {path}")
-    try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise CampaignError(f"{path} is not readable as YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise CampaignError(f"{path} must hold a mapping with the keys {_keys(Campaign)}")
+    keys = f"a mapping with the keys {_keys(Campaign)}"
+    content = read_entries(path, "campaign", keys, CampaignError)
     try:
         campaign = Campaign.model_validate(content)
     except ValidationError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ebsdsg_flows.settings import get_settings
+from ebsdsg_flows.yaml_file import read_entries
 
 if TYPE_CHECKING:
     from ebsdsg_ml.dataset_file import OpenDataset
@@ -31,19 +32,10 @@ def read_recipe(path: Path) -> dict[str, Any]:
     ebsdsg_ml.recipe.RecipeError
         If an entry is unknown or wrong.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     from ebsdsg_ml.recipe import DatasetRecipe
 
-    if not path.is_file():
-        raise DatasetCommandError(f"no recipe file at {path}")
-    try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise DatasetCommandError(f"{path} is not readable as YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise DatasetCommandError(f"{path} must hold the entries of a recipe, such as label: true")
+    entries = "the entries of a recipe, such as label: true"
+    content = read_entries(path, "recipe", entries, DatasetCommandError)
     return DatasetRecipe.from_dict(content).to_dict()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ebsdsg_flows.settings import get_settings
+from ebsdsg_flows.yaml_file import read_entries
 
 if TYPE_CHECKING:
     from ebsdsg_ml.experimental.given import Given
@@ -35,18 +36,8 @@ def read_settings(path: Path, what: str) -> dict[str, Any]:
     PatternCommandError
         If the file is missing, is not YAML, or is not a mapping.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    if not path.is_file():
-        raise PatternCommandError(f"no {what} file at {path}")
-    try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise PatternCommandError(f"{path} is not readable as YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise PatternCommandError(f"{path} must hold the entries of the {what}, one per line")
-    return content
+    entries = f"the entries of the {what}, one per line"
+    return read_entries(path, what, entries, PatternCommandError)
 
 
 def processing_of(size: int | None, settings: Path | None, like: str | None) -> PatternProcessing:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobflow import Maker, job
 
 from ebsdsg_flows.engines import BuiltinEngine, Engine
 from ebsdsg_sim.parameters import SimulationParameters
+
+if TYPE_CHECKING:
+    from stores.collections import Stores
 
 
 @dataclass
@@ -45,22 +50,10 @@ class MonteCarloMaker(Maker):
         ebsdsg_flows.attempts.SimulationFailed
             If the engine fails; the run's document says why.
         """
-        from ebsdsg_flows.advance import begin, settle
-        from ebsdsg_flows.attempts import SimulationFailed
-        from ebsdsg_flows.runstate import run_monte_carlo, simulation_of
-        from ebsdsg_flows.session import open_stores
+        from ebsdsg_flows.runstate import run_monte_carlo
 
-        stores = open_stores()
-        simulation = simulation_of(structure, self.parameters, self.engine, self.debye_waller)
-        stores.add(simulation)
-        if member is not None:
-            begin(stores, member, simulation.key)
-        try:
-            run_monte_carlo(stores, simulation.key, self.engine, self.parameters)
-        except SimulationFailed:
-            if member is not None:
-                settle(stores, member)
-            raise
+        with _simulation(self, structure, member) as (stores, key):
+            run_monte_carlo(stores, key, self.engine, self.parameters)
         return structure
 
 
@@ -101,26 +94,38 @@ class MasterPatternMaker(Maker):
         ebsdsg_flows.attempts.SimulationFailed
             If the engine fails; the run's document says why.
         """
-        from ebsdsg_flows.advance import begin, settle
-        from ebsdsg_flows.attempts import SimulationFailed
-        from ebsdsg_flows.runstate import run_simulation, simulation_of
-        from ebsdsg_flows.session import open_stores
+        from ebsdsg_flows.advance import settle
+        from ebsdsg_flows.runstate import run_simulation
 
-        stores = open_stores()
-        simulation = simulation_of(structure, self.parameters, self.engine, self.debye_waller)
-        stores.add(simulation)
-        if member is not None:
-            begin(stores, member, simulation.key)
-        try:
-            pattern = run_simulation(stores, simulation.key, self.engine, self.parameters)
-        except SimulationFailed:
-            if member is not None:
-                settle(stores, member)
-            raise
+        with _simulation(self, structure, member) as (stores, key):
+            pattern = run_simulation(stores, key, self.engine, self.parameters)
         if member is not None:
             settle(stores, member)
         return {
-            "simulation": simulation.key,
+            "simulation": key,
             "path": pattern.file.path,
             "sha256": pattern.file.sha256,
         }
+
+
+@contextmanager
+def _simulation(
+    maker: MonteCarloMaker | MasterPatternMaker, structure: dict[str, Any], member: str | None
+) -> Iterator[tuple[Stores, str]]:
+    """Database and key of the simulation that a job works on; its failure ends the member."""
+    from ebsdsg_flows.advance import begin, settle
+    from ebsdsg_flows.attempts import SimulationFailed
+    from ebsdsg_flows.runstate import simulation_of
+    from ebsdsg_flows.session import open_stores
+
+    stores = open_stores()
+    simulation = simulation_of(structure, maker.parameters, maker.engine, maker.debye_waller)
+    stores.add(simulation)
+    if member is not None:
+        begin(stores, member, simulation.key)
+    try:
+        yield stores, simulation.key
+    except SimulationFailed:
+        if member is not None:
+            settle(stores, member)
+        raise
