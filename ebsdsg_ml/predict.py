@@ -90,6 +90,11 @@ class Prediction:
             **{f"p_{group}": p for group, p in self.probabilities.items()},
         }
 
+    def _repr_html_(self) -> str:
+        from ebsdsg_ml.cards import answer_card
+
+        return answer_card(self)
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -103,6 +108,11 @@ class Predictions:
 
     answers: list[Prediction]
     errors: list[str]
+
+    def _repr_html_(self) -> str:
+        from ebsdsg_ml.cards import answers_card
+
+        return answers_card(self)
 
 
 def predict(
@@ -189,14 +199,59 @@ def predict(
     return Predictions(answers, errors)
 
 
+def pool(
+    model: AnyModel, answers: Sequence[Prediction], *, name: str, dependence: float = 1.0
+) -> Prediction:
+    """One answer for patterns of one grain that have been answered one by one.
+
+    Parameters
+    ----------
+    model : that gave the answers.
+    answers : of its patterns.
+    name : of the grain.
+    dependence : of the patterns, see :func:`ebsdsg_ml.pooling.pooled`.
+
+    Raises
+    ------
+    PredictionError
+        If there is no answer.
+    """
+    if not answers:
+        raise PredictionError("there is no answer to pool")
+    best = max(answers, key=lambda answer: answer.image_quality)
+    rows = [[answer.probabilities[group] for group in model.classes] for answer in answers]
+    return _judged(
+        model,
+        # a probability below the smallest number is none of the answer's business
+        np.log(np.maximum(rows, np.finfo(float).tiny)),
+        float(np.mean([answer.unknown_score for answer in answers])),
+        dependence,
+        path=answers[0].path,
+        name=name,
+        image_quality=float(np.mean([answer.image_quality for answer in answers])),
+        pattern=best.pattern,
+    )
+
+
 def _answer(model: AnyModel, logits: np.ndarray, dependence: float, **known: Any) -> Prediction:
     """The answer for one pattern or the patterns of one grain."""
     calibration = model.card.calibration
-    temperature = 1.0 if calibration is None else calibration.temperature
-    scaled = logits / temperature
-    probabilities = pooled(scaled - _log_sum(scaled), dependence)
+    scaled = logits / (1.0 if calibration is None else calibration.temperature)
     score = "energy" if calibration is None else calibration.unknown_score
     strangeness = float(unknown_score(logits, score).mean())
+    return _judged(model, scaled - _log_sum(scaled), strangeness, dependence, **known)
+
+
+def _judged(
+    model: AnyModel,
+    log_probabilities: np.ndarray,
+    strangeness: float,
+    dependence: float,
+    **known: Any,
+) -> Prediction:
+    """Pooled probabilities with set and verdict."""
+    calibration = model.card.calibration
+    probabilities = pooled(log_probabilities, dependence)
     verdict: Verdict = "answer"
     in_set: tuple[int, ...] | None = None
     if calibration is not None and calibration.coverage is not None:
@@ -210,7 +265,7 @@ def _answer(model: AnyModel, logits: np.ndarray, dependence: float, **known: Any
         verdict = "unknown"
     answer = model.classes[int(probabilities.argmax())]
     return Prediction(
-        patterns=len(logits),
+        patterns=len(log_probabilities),
         probabilities=dict(zip(model.classes, map(float, probabilities), strict=True)),
         in_set=in_set,
         verdict=verdict,

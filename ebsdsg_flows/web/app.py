@@ -17,8 +17,9 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.gzip import GZipMiddleware
 
 from ebsdsg_flows.web.access import Access
-from ebsdsg_flows.web.guard import HEADERS, LARGEST_BODY, Guard
+from ebsdsg_flows.web.guard import HEADERS, LARGEST_UPLOAD, Guard
 from ebsdsg_flows.web.site import STATIC, Site, static_version
+from ebsdsg_flows.web.tries import Tries
 
 if TYPE_CHECKING:
     from stores.collections import Stores
@@ -30,7 +31,12 @@ PLOTLY = "plotly.min.js"
 
 
 def create_app(
-    stores: Stores, root: Path, access: Access, *, largest_body: int = LARGEST_BODY
+    stores: Stores,
+    root: Path,
+    access: Access,
+    *,
+    largest_upload: int = LARGEST_UPLOAD,
+    tries: Tries | None = None,
 ) -> FastAPI:
     """The web application on an open database.
 
@@ -39,14 +45,15 @@ def create_app(
     stores : open database.
     root : data root.
     access : who may read and who may act.
-    largest_body : bytes of the largest request that is taken.
+    largest_upload : bytes of the largest request that is taken.
+    tries : how often an address may give a wrong token; ten times a minute if not given.
     """
     from ebsdsg_flows.web import campaigns, login, pictures, predict, structures, training, triage
 
-    site = Site(stores, root, access)
+    site = Site(stores, root, access, tries or Tries())
     app = FastAPI(title="ebsdsg", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(GZipMiddleware, minimum_size=1000)
-    app.add_middleware(Guard, access=access, largest_body=largest_body)
+    app.add_middleware(Guard, access=access, tries=site.tries, largest_upload=largest_upload)
     for pages in (campaigns, triage, structures, pictures, training, predict, login):
         app.include_router(pages.router(site))
 

@@ -16,9 +16,13 @@ from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ebsdsg_flows.web.access import COOKIE, Access
+from ebsdsg_flows.web.tries import Tries
 
-LARGEST_BODY = 32 * 2**20
-"""Bytes of a request's body; a pattern image of 16 bits and 4 megapixels is 8 MiB."""
+LARGEST_UPLOAD = 64 * 2**20
+"""Bytes of a request with patterns; one of 16 bits and 4 megapixels is 8 MiB."""
+
+LARGEST_FORM = 64 * 2**10
+"""Bytes of any other request."""
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 HEADERS = {
@@ -47,13 +51,17 @@ class Guard:
     ----------
     app : what it guards.
     access : rules of this server.
-    largest_body : bytes; a larger request is refused before it is read.
+    tries : how often an address may be wrong.
+    largest_upload : bytes; a larger request is refused before it is read.
     """
 
-    def __init__(self, app: ASGIApp, access: Access, largest_body: int = LARGEST_BODY) -> None:
+    def __init__(
+        self, app: ASGIApp, access: Access, tries: Tries, largest_upload: int = LARGEST_UPLOAD
+    ) -> None:
         self.app = app
         self.access = access
-        self.largest_body = largest_body
+        self.tries = tries
+        self.largest_upload = largest_upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
@@ -62,7 +70,7 @@ class Guard:
                 await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        scope.setdefault("state", {})["acts"] = self._authenticated(headers)
+        scope.setdefault("state", {})["acts"] = False
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -77,15 +85,15 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, sending)
             return
-        read = 0
+        read, largest = 0, self._largest(scope)
 
         async def receiving() -> Message:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self.largest_body:
+            if read > largest:
                 # one of FastAPI's own, which it does not take for an error in the form
-                raise HTTPException(413, self._limit())
+                raise HTTPException(413, _too_much(largest))
             return message
 
         await self.app(scope, receiving, sending)
@@ -101,12 +109,21 @@ class Guard:
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdecimal()):
             return PlainTextResponse("The Content-Length is not a number.\n", 400)
-        if int(length) > self.largest_body:
-            return PlainTextResponse(self._limit() + "\n", 413, headers={"Connection": "close"})
-        root = scope.get("root_path", "")
-        path = scope["path"].removeprefix(root)
+        largest = self._largest(scope)
+        if len(length) > 15 or int(length) > largest:
+            return PlainTextResponse(
+                _too_much(largest) + "\n", 413, headers={"Connection": "close"}
+            )
+        acts, wait = self._authenticated(headers, client_address(scope))
+        if wait:
+            return PlainTextResponse(
+                "Refused: too many wrong tokens from this address.\n",
+                429,
+                headers={"Retry-After": str(wait)},
+            )
+        scope["state"]["acts"] = acts
+        root, path = scope.get("root_path", ""), _path(scope)
         public = path.startswith(PUBLIC)
-        acts = scope["state"]["acts"]
         if scope["method"] in SAFE:
             if public or acts or self.access.open_reading:
                 return None
@@ -123,16 +140,22 @@ class Guard:
             return PlainTextResponse("Refused: this needs the token; log in first.\n", 403)
         return None
 
-    def _authenticated(self, headers: Headers) -> bool:
-        """Whether the token, or a session that it opened, comes with the request."""
+    def _authenticated(self, headers: Headers, address: str) -> tuple[bool, int]:
+        """Whether the token, or a session that it opened, comes with the request; and the seconds
+        to wait if this address was wrong too often for its token to be looked at.
+        """
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return self.access.right_token(given.strip())
+            if wait := self.tries.take(address):
+                return False, wait
+            if right := self.access.right_token(given.strip()):
+                self.tries.give_back(address)
+            return right, 0
         try:
             cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
         except CookieError:
-            return False
-        return cookie is not None and self.access.valid_session(cookie.value)
+            return False, 0
+        return cookie is not None and self.access.valid_session(cookie.value), 0
 
     def _from_here(self, scope: Scope, headers: Headers) -> bool:
         """Whether a request that changes something was sent by a page of this server.
@@ -147,5 +170,21 @@ class Guard:
             f"{scope['scheme']}://{headers.get('host', '')}"
         )
 
-    def _limit(self) -> str:
-        return f"Refused: more than {self.largest_body / 2**20:.0f} MiB."
+    def _largest(self, scope: Scope) -> int:
+        """Bytes that the body of a request may have."""
+        patterns = _path(scope) in COMPUTING
+        return self.largest_upload if patterns else min(LARGEST_FORM, self.largest_upload)
+
+
+def client_address(scope: Scope) -> str:
+    """Address of who asks: the one of the connection, or what a believed proxy says of it."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def _path(scope: Scope) -> str:
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+
+def _too_much(largest: int) -> str:
+    return f"Refused: more than {largest / 2**20:.3g} MiB."

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Form, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from ebsdsg_flows.web.access import COOKIE, SESSION_SECONDS
+from ebsdsg_flows.web.guard import client_address
 from ebsdsg_flows.web.site import Site
 
 
@@ -25,7 +26,7 @@ def router(site: Site) -> APIRouter:
     def login_page(request: Request, back: Annotated[str, Query(max_length=500)] = "/") -> Response:
         if site.access.token is None:
             raise HTTPException(404, "this server has no token: it is read-only")
-        return site.page(request, "login", back=here(back), wrong=False)
+        return site.page(request, "login", back=here(back))
 
     @pages.post("/login")
     def login(
@@ -33,8 +34,15 @@ def router(site: Site) -> APIRouter:
         token: Annotated[str, Form(max_length=500)],
         back: Annotated[str, Form(max_length=500)] = "/",
     ) -> Response:
+        address = client_address(request.scope)
+        if wait := site.tries.take(address):
+            # whether the token is right is not said: it could be guessed otherwise
+            refused = site.page(request, "login", status=429, back=here(back), wait=wait)
+            refused.headers["Retry-After"] = str(wait)
+            return refused
         if not site.access.right_token(token):
             return site.page(request, "login", status=403, back=here(back), wrong=True)
+        site.tries.give_back(address)
         base = request.scope.get("root_path", "")
         answer = RedirectResponse(base + quote(here(back), safe="/"), 303)
         answer.set_cookie(

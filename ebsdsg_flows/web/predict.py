@@ -1,140 +1,137 @@
-"""A pattern in, its space group out, with its alternatives and the most similar pattern."""
+"""Patterns in, their space groups out, with alternatives and the most similar pattern."""
 
 from __future__ import annotations
 
-import base64
 import io
 import tempfile
 import threading
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, File, Form, HTTPException, Request, UploadFile
-from fastapi.responses import Response
+from fastapi import Path as PathParameter
+from fastapi.responses import RedirectResponse, Response
 
+from ebsdsg_flows.web.kept import Answered, Kept
+from ebsdsg_flows.web.models import find, offered
 from ebsdsg_flows.web.similar import most_similar
 from ebsdsg_flows.web.site import Site
-from stores.states import State
+from ebsdsg_flows.web.uploads import received
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from ebsdsg_ml.ensemble_model import AnyModel
     from ebsdsg_ml.predict import Prediction
 
-MODELS = 200
-"""Runs offered, the latest."""
+WAITING = 4
+"""Uploads answered or waiting for it; others are sent away, or they would hold up the pages."""
 
-LARGEST_IMAGE = 25_000_000
-"""Pixels; a small file can unpack to any number of them."""
+AnswerKey = Annotated[str, PathParameter(pattern="^[0-9a-f]{32}$")]
+AnswerNumber = Annotated[int, PathParameter(ge=0, le=100_000)]
 
 
 def router(site: Site) -> APIRouter:
-    """Page of the predictions.
+    """Pages of the predictions.
 
     Parameters
     ----------
-    site : that it belongs to.
+    site : that they belong to.
     """
     pages = APIRouter()
+    kept = Kept()
+    waiting = threading.BoundedSemaphore(WAITING)
     one_at_a_time = threading.Lock()
 
     @pages.get("/predict")
     def form(request: Request) -> Response:
-        return site.page(request, "predict", runs=_runs(site))
+        return site.page(request, "predict", models=offered(site))
 
     @pages.post("/predict")
     def answer(
         request: Request,
-        run: Annotated[str, Form(max_length=100)],
-        pattern: Annotated[UploadFile, File()],
+        model: Annotated[str, Form(max_length=200)],
+        pattern: Annotated[list[UploadFile], File()],
+        one_grain: Annotated[bool, Form()] = False,
+        dependence: Annotated[float, Form(ge=0, le=1)] = 1.0,
+        correct: Annotated[bool, Form()] = False,
+        scan: Annotated[str, Form(max_length=200)] = "",
     ) -> Response:
-        document = site.stores.training_runs.find_one({"key": run}, {"_id": False})
-        if document is None or document["checkpoint"] is None:
-            raise HTTPException(404, "there is no such training run with a model")
-        content = pattern.file.read()
-        suffix = _suffix(content)
-        path = site.file(document["checkpoint"])
-        with one_at_a_time:  # a prediction uses the whole machine as it is
-            found = _predict(_model(path, document["checkpoint"]["sha256"]), content, suffix)
-            similar = most_similar(site, document, found.pattern)
+        from ebsdsg_ml.predict import pool, predict
+
+        if not waiting.acquire(blocking=False):
+            raise HTTPException(
+                503, "other patterns are being answered; try again", {"Retry-After": "10"}
+            )
+        try:
+            with tempfile.TemporaryDirectory(prefix="ebsdsg-") as folder, one_at_a_time:
+                paths = received(pattern, Path(folder))
+                network, asked = find(site, model)
+                found = predict(network, paths, group=scan or None, correct=correct)
+        finally:
+            waiting.release()
+        errors = [error.replace(f"{folder}/", "") for error in found.errors]
+        answers = found.answers
+        if not answers:
+            raise HTTPException(422, "; ".join(errors) or "there is no pattern")
+        pooled = None
+        if one_grain and len(answers) > 1:
+            name = f"all {len(answers)} patterns as one grain"
+            pooled = pool(network, answers, name=name, dependence=dependence)
+        key = kept.add(Answered(asked, answers, pooled, errors))
+        one = "/0" if len(answers) == 1 and not errors else ""
+        base = request.scope.get("root_path", "")
+        return RedirectResponse(f"{base}/predict/answers/{key}{one}", 303)
+
+    @pages.get("/predict/answers/{key}")
+    def answers(request: Request, key: AnswerKey) -> Response:
+        return site.page(
+            request,
+            "predict_answers",
+            models=offered(site),
+            key=key,
+            answered=_kept(kept, key),
+        )
+
+    @pages.get("/predict/answers/{key}/{number}")
+    def one_answer(request: Request, key: AnswerKey, number: AnswerNumber) -> Response:
+        answered = _kept(kept, key)
+        found = _numbered(answered, number)
+        if number not in answered.similar:
+            with one_at_a_time:
+                answered.similar[number] = most_similar(site, answered.asked, found.pattern)
         return site.page(
             request,
             "predict_answer",
-            runs=_runs(site),
-            run=document,
+            models=offered(site),
+            key=key,
+            number=number,
+            answered=answered,
             found=found,
-            picture=_data_uri(found.pattern),
+            calibration=answered.asked.card.calibration,
             ranked=sorted(found.probabilities.items(), key=lambda item: -item[1]),
-            similar=similar,
+            similar=answered.similar[number],
         )
+
+    @pages.get("/predict/answers/{key}/{number}/pattern.png")
+    def picture(request: Request, key: AnswerKey, number: AnswerNumber) -> Response:
+        from PIL import Image
+
+        buffer = io.BytesIO()
+        Image.fromarray(_numbered(_kept(kept, key), number).pattern).save(buffer, format="PNG")
+        headers = {"Cache-Control": "private, max-age=3600"}
+        return Response(buffer.getvalue(), media_type="image/png", headers=headers)
 
     return pages
 
 
-def _runs(site: Site) -> list[dict[str, Any]]:
-    """Completed runs with a model, those trained on all folds first."""
-    fields = dict.fromkeys(("key", "labels", "fold", "accuracy", "finished", "adaptation"), True)
-    found = site.stores.training_runs.find(
-        {"state": str(State.COMPLETED), "checkpoint": {"$ne": None}}, {"_id": False, **fields}
-    )
-    runs = list(found.sort("finished", -1).limit(MODELS))
-    return sorted(runs, key=lambda run: run["fold"] is not None)
+def _kept(kept: Kept, key: str) -> Answered:
+    answered = kept.get(key)
+    if answered is None:
+        raise HTTPException(404, "these answers are no longer kept; send the patterns again")
+    return answered
 
 
-def _suffix(content: bytes) -> str:
-    """Suffix that belongs to an image's content; its name says nothing.
-
-    Raises
-    ------
-    HTTPException
-        415 if it is none of the images that are taken, 413 if it has too many pixels.
-    """
-    from PIL import Image
-
-    kinds = {"PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "BMP": ".bmp"}
-    try:
-        with Image.open(io.BytesIO(content), formats=list(kinds)) as image:
-            size, kind = image.size, image.format
-    except Image.DecompressionBombError as error:
-        raise HTTPException(413, "this image has too many pixels") from error
-    except Exception as error:  # Pillow's readers raise many types on broken files
-        raise HTTPException(415, "this is no PNG, JPEG, TIFF or BMP image") from error
-    if size[0] * size[1] > LARGEST_IMAGE:
-        raise HTTPException(413, f"this image has more than {LARGEST_IMAGE / 1e6:.0f} megapixels")
-    return kinds[str(kind)]
-
-
-@lru_cache(maxsize=2)
-def _model(path: Path, sha256: str) -> AnyModel:
-    """A model; the hash in the key reads it anew when the file has changed."""
-    from ebsdsg_ml.ensemble_model import load_model
-    from ebsdsg_ml.pattern_model import ModelFileError
-
-    try:
-        return load_model(path)
-    except ModelFileError as error:
-        raise HTTPException(404, "the model of this run cannot be read") from error
-
-
-def _predict(model: AnyModel, content: bytes, suffix: str) -> Prediction:
-    """Answer for the content of an image file, which is gone afterwards."""
-    from ebsdsg_ml.predict import predict
-
-    with tempfile.TemporaryDirectory(prefix="ebsdsg-") as folder:
-        path = Path(folder) / f"the uploaded image{suffix}"
-        path.write_bytes(content)
-        found = predict(model, [path])
-    if not found.answers:
-        message = found.errors[0] if found.errors else "it holds no pattern"
-        raise HTTPException(422, message.replace(f"{folder}/", ""))
-    return found.answers[0]
-
-
-def _data_uri(pattern: np.ndarray) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pattern).save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _numbered(answered: Answered, number: int) -> Prediction:
+    """Answer of one pattern; the one after the last is that of all as one grain."""
+    found = [*answered.answers, *([answered.pooled] if answered.pooled else [])]
+    if number >= len(found):
+        raise HTTPException(404, f"there are {len(answered.answers)} answers")
+    return found[number]

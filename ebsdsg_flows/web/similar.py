@@ -1,11 +1,13 @@
-"""The pattern of a run's data set that is most like a given one."""
+"""The pattern of a model's data set that is most like a given one."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from fastapi import HTTPException
 
+from ebsdsg_flows.web.models import Asked
 from ebsdsg_flows.web.site import Site
 
 LARGEST_SET = 50_000
@@ -13,20 +15,24 @@ LARGEST_SET = 50_000
 
 AT_ONCE = 1024
 
+DATASETS = 20
+"""Data sets, the latest, among which that of a model file is looked for."""
 
-def most_similar(site: Site, run: dict[str, Any], pattern: np.ndarray) -> dict[str, Any] | None:
-    """Compare a pattern with every stored one of the data set that a run learned from.
+
+def most_similar(site: Site, asked: Asked, pattern: np.ndarray) -> dict[str, Any] | None:
+    """Compare a pattern with every stored one of the data set that a model learned from.
 
     Parameters
     ----------
     site : of the pages.
-    run : document of the training run.
+    asked : the model.
     pattern : (size, size) uint8, made what the training patterns are.
 
     Returns
     -------
-    ``row`` of the data set, ``material_id``, ``formula``, ``label`` and ``ncc``, the normalised
-    cross-correlation; ``None`` if the data set stores no patterns of this size, or too many.
+    ``dataset``, its ``row``, ``material_id``, ``formula``, ``label`` and ``ncc``, the normalised
+    cross-correlation; ``None`` if the data set is not in the database, stores no patterns of this
+    size, or too many.
 
     Notes
     -----
@@ -35,7 +41,7 @@ def most_similar(site: Site, run: dict[str, Any], pattern: np.ndarray) -> dict[s
     """
     from ebsdsg_ml.dataset_file import open_dataset
 
-    dataset = site.stores.datasets.find_one({"key": run["dataset"]}, {"file": True})
+    dataset = _dataset(site, asked)
     if dataset is None:
         return None
     with open_dataset(site.file(dataset["file"])) as opened:
@@ -53,12 +59,33 @@ def most_similar(site: Site, run: dict[str, Any], pattern: np.ndarray) -> dict[s
         phase = opened.phases[int(opened.phase[best])]
         label = int(opened.label[best])
     return {
+        "dataset": dataset["key"],
         "row": best,
         "material_id": str(phase["id"]),
         "formula": str(phase["formula"]),
         "label": label,
         "ncc": float(scores[best]),
     }
+
+
+def _dataset(site: Site, asked: Asked) -> dict[str, Any] | None:
+    """Document of the data set that a model learned from, by the digest that the model holds if its
+    key is not known.
+    """
+    from ebsdsg_ml.dataset_file import open_dataset
+    from ebsdsg_ml.datasets import DatasetError
+
+    fields = {"key": True, "file": True}
+    if asked.dataset is not None:
+        return site.stores.datasets.find_one({"key": asked.dataset}, fields)
+    for entry in site.stores.datasets.find({}, fields).sort("created", -1).limit(DATASETS):
+        try:
+            with open_dataset(site.file(entry["file"])) as opened:
+                if opened.content_sha256 == asked.card.dataset_sha256:
+                    return entry
+        except (DatasetError, HTTPException):
+            continue  # its file is gone or broken: it is not the one
+    return None
 
 
 def _standard(patterns: np.ndarray) -> np.ndarray:

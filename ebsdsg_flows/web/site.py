@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse
 from pydantic import ValidationError
 
 from ebsdsg_flows.web.access import Access
+from ebsdsg_flows.web.tries import Tries
 from stores.documents import FileReference, short
 
 if TYPE_CHECKING:
@@ -47,11 +48,13 @@ class Site:
     stores : open database.
     root : data root; files are reached by their document only, and must lie below it.
     access : who may read and who may act.
+    tries : how often an address may give a wrong token.
     """
 
     stores: Stores
     root: Path
     access: Access
+    tries: Tries
 
     @cached_property
     def environment(self) -> Environment:

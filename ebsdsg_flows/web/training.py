@@ -9,6 +9,7 @@ from fastapi.responses import Response
 
 from ebsdsg_flows.web.answers import Answers, pattern_png, read_answers
 from ebsdsg_flows.web.curves import curves
+from ebsdsg_flows.web.pictures import HashKey
 from ebsdsg_flows.web.site import PAGE, Site
 from stores.documents import PredictionDocument
 
@@ -91,12 +92,11 @@ def router(site: Site) -> APIRouter:
             number=page,
         )
 
-    @pages.get("/training/{key}/patterns/{row}.png")
-    def pattern(request: Request, key: str, row: int) -> Response:
-        document = _run(site, key)
-        dataset = site.stores.datasets.find_one({"key": document["dataset"]}, {"file": True})
+    @pages.get("/datasets/{key}/patterns/{row}.png")
+    def pattern(request: Request, key: HashKey, row: int) -> Response:
+        dataset = site.stores.datasets.find_one({"key": key}, {"file": True})
         if dataset is None:
-            raise HTTPException(404, "the data set of this run is not in the database")
+            raise HTTPException(404, "there is no such data set")
         drawn = pattern_png(site.file(dataset["file"]), row)
         headers = {"Cache-Control": "private, max-age=3600"}
         return Response(drawn, media_type="image/png", headers=headers)

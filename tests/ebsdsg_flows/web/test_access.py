@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
 from fastapi.testclient import TestClient
+from httpx import Response
 from web_campaign import TOKEN
 
 from ebsdsg_flows.web.access import SESSION_SECONDS, Access, AccessError
 from ebsdsg_flows.web.login import here
+from ebsdsg_flows.web.tries import Tries
 from stores.collections import Stores
 
 Site = Callable[..., TestClient]
@@ -164,3 +167,63 @@ def test_a_defect_shows_no_inside(site: Site, stores: Stores) -> None:
     assert answer.status_code == 500
     assert "defect" in answer.text and "KeyError" not in answer.text
     assert "content-security-policy" in answer.headers
+
+
+class Clock:
+    """Seconds that go on when a test says so."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("how", ["form", "header"])
+def test_the_eleventh_wrong_token_within_a_minute_is_not_looked_at(site: Site, how: str) -> None:
+    clock = Clock()
+    client = site(token=TOKEN, tries=Tries(clock=clock))
+
+    def give(token: str) -> Response:
+        if how == "form":
+            return client.post("/login", data={"token": token}, headers=HOME)
+        return client.post("/logout", headers={"Authorization": f"Bearer {token}"})
+
+    for i in range(10):
+        assert give(f"guess {i}").status_code == 403
+        clock.now += 3
+    # the right token is refused as well: a guess would be known by its answer otherwise
+    for token in ("guess 11", TOKEN):
+        answer = give(token)
+        assert answer.status_code == 429
+        assert answer.headers["retry-after"] == "30"  # the first of the ten was 30 s ago
+        assert "set-cookie" not in answer.headers and TOKEN not in answer.text
+    clock.now += 33  # two of the ten are old now
+    assert give(TOKEN).status_code == 303
+    for _ in range(20):  # what is right uses up nothing
+        assert give(TOKEN).status_code == 303
+    assert [give("wrong").status_code for _ in range(3)] == [403, 403, 429]
+
+
+def test_the_limit_is_the_addresses_own_and_takes_no_memory() -> None:
+    clock = Clock()
+    tries = Tries(limit=2, seconds=60, clock=clock)
+    assert [tries.take("10.0.0.1") for _ in range(3)] == [0, 0, 60]
+    assert tries.take("10.0.0.2") == 0
+    # a provider gives a customer 2^64 addresses of IPv6, and they are one
+    assert [tries.take(f"2001:db8::{i:x}") for i in range(3)] == [0, 0, 60]
+    assert tries.take("2001:db8:0:1::1") == 0
+    assert tries.take("::ffff:10.0.0.1") == 60
+    tracemalloc.start()
+    for i in range(5_000):
+        tries.take(f"11.{i >> 16}.{i >> 8 & 255}.{i & 255}")
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 10_000
+
+
+def test_an_address_that_a_client_makes_up_is_not_believed(site: Site) -> None:
+    client = site(token=TOKEN)
+    for i in range(11):
+        made_up = {**HOME, "X-Forwarded-For": f"10.0.0.{i}"}
+        answer = client.post("/login", data={"token": "wrong"}, headers=made_up)
+        assert answer.status_code == (403 if i < 10 else 429)

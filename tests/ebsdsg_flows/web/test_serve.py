@@ -67,6 +67,11 @@ def test_it_serves_behind_a_proxy_and_ends_by_ctrl_c(root: Path, tmp_path: Path)
             assert page.status_code == 200 and 'href="/tools/structures"' in page.text
             other = client.get("/structures", headers={**bearer, "Host": "127.0.0.1"})
             assert other.status_code == 400
+            # wrong tokens are counted for the address that the proxy tells, not for the proxy
+            for address, statuses in (("10.0.0.1", [403] * 10 + [429]), ("10.0.0.2", [403])):
+                wrong = {"Authorization": "Bearer wrong", "X-Forwarded-For": address}
+                told = [client.post("/logout", headers=wrong).status_code for _ in statuses]
+                assert told == statuses
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     finally:

@@ -10,6 +10,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from web_training import add_training
 
 from ebsdsg_flows.web.access import Access
 from ebsdsg_flows.web.app import create_app
@@ -191,8 +192,7 @@ def stores(server_root: Path, root: Path) -> Iterator[Stores]:
     opened.close()
 
 
-@pytest.fixture
-def members(stores: Stores, root: Path) -> dict[str, str]:
+def add_members(stores: Stores, root: Path) -> dict[str, str]:
     """Key of one simulation in each state, of the campaign ``little``."""
     ends = ("completed", "failed", "timed_out", "running", "waiting")
     keys = {
@@ -212,12 +212,25 @@ def members(stores: Stores, root: Path) -> dict[str, str]:
 
 
 @pytest.fixture
+def members(stores: Stores, root: Path) -> dict[str, str]:
+    """See :func:`add_members`."""
+    return add_members(stores, root)
+
+
+@pytest.fixture
+def dataset(stores: Stores, root: Path) -> str:
+    """Key of the data set; see :func:`web_training.add_training`."""
+    return add_training(stores, root)
+
+
+@pytest.fixture
 def site(stores: Stores, root: Path) -> Callable[..., TestClient]:
     """Makes a client of a server: ``site()`` is read-only, ``site(token=TOKEN)`` is not."""
 
     def make(host: str = "127.0.0.1", token: str | None = None, **options: Any) -> TestClient:
+        tries = options.pop("tries", None)
         access = Access.of(host, token, **options)
-        app = create_app(stores, root, access, largest_body=200_000)
+        app = create_app(stores, root, access, largest_upload=1_000_000, tries=tries)
         return TestClient(app, base_url="http://127.0.0.1", follow_redirects=False)
 
     return make
