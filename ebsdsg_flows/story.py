@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from stores import documents
 from stores.documents import short
 from stores.queries import everything_about
 
@@ -91,12 +92,9 @@ def label_reason(structure: dict[str, Any]) -> str:
     ----------
     structure : values of its document.
     """
-    group, relabel = structure["space_group"], structure["relabel"]
-    if relabel["number"] == group["number"]:
-        return "with all atoms alike the group is the same"
-    return (
-        f"with all atoms alike the positions have {relabel['symbol']}: "
-        "the difference of the elements is all that lowers the symmetry"
+    relabel = structure["relabel"]
+    return documents.label_reason(
+        structure["space_group"]["number"], relabel["number"], relabel["symbol"]
     )
 
 

@@ -71,6 +71,11 @@ class EnsembleModel:
     def __repr__(self) -> str:
         return f"<{len(self.members)} models that answer together, each {self.members[0]!r}>"
 
+    def _repr_html_(self) -> str:
+        from ebsdsg_ml.cards import model_card
+
+        return model_card(self)
+
     @property
     def classes(self) -> tuple[int, ...]:
         """Space-group numbers, in the order of the outputs."""

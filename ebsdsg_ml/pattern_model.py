@@ -118,6 +118,11 @@ class PatternModel:
             f"patterns {p.size}x{p.size}>"
         )
 
+    def _repr_html_(self) -> str:
+        from ebsdsg_ml.cards import model_card
+
+        return model_card(self)
+
     @property
     def classes(self) -> tuple[int, ...]:
         """Space-group numbers, in the order of the outputs."""

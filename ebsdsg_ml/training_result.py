@@ -103,6 +103,11 @@ class TrainingResult:
             "config": self.config.to_dict(),
         }
 
+    def _repr_html_(self) -> str:
+        from ebsdsg_ml.cards import training_card
+
+        return training_card(self)
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingResult:
         """Inverse of :meth:`to_dict`."""

@@ -305,6 +305,11 @@ class Crystal:
         except TypeError as error:
             raise CrystalError(f"crystal document: {error}") from None
 
+    def _repr_html_(self) -> str:
+        from ebsdsg_sim.preview import crystal_card
+
+        return crystal_card(self)
+
     def _orbit(self, site: Site) -> np.ndarray:
         rotations, translations = self.symmetry
         start = np.asarray(site.position)

@@ -124,6 +124,11 @@ class MasterPattern:
             f"{self.north.shape[-1]}, {self.north.shape[0]} site map(s))"
         )
 
+    def _repr_html_(self) -> str:
+        from ebsdsg_sim.preview import master_pattern_card
+
+        return master_pattern_card(self)
+
 
 @dataclass(frozen=True)
 class EnergyStatistics:

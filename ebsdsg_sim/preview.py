@@ -1,4 +1,4 @@
-"""A picture of a master pattern: stereographic disc and Lambert square side by side."""
+"""Pictures of a master pattern: stereographic disc and Lambert square, and cards for notebooks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import os
 import numpy as np
 
 from ebsdsg_sim.atomic_file import new_file
+from ebsdsg_sim.card import PIXELS, card, picture
+from ebsdsg_sim.crystal import Crystal
 from ebsdsg_sim.masterpattern import MasterPattern
+from ebsdsg_sim.symmetry import setting
 
 #: Fraction of the pixels that may be clipped at either end of the grey scale.
 CLIP = 0.002
@@ -74,3 +77,60 @@ def master_pattern_png(
         rows.append(np.hstack((grey(ball, disc)[::-1], gap, np.asarray(map_))))
     with new_file(path) as temporary:
         Image.fromarray(np.vstack(rows)).save(temporary, format="PNG")
+
+
+def crystal_facts(crystal: Crystal) -> dict[str, str]:
+    """Cell, group, sites and density of a crystal, with their units.
+
+    Parameters
+    ----------
+    crystal : what is described.
+    """
+    group = setting(crystal.hall_number)
+    sites = [
+        f"{site.element} at {', '.join(f'{x:.4g}' for x in site.position)}"
+        + ("" if site.occupancy == 1 else f", {site.occupancy:.3g} occupied")
+        + f", B = {site.debye_waller:g} nm²"
+        for site in crystal.sites
+    ]
+    if len(sites) > 6:
+        sites = [*sites[:5], f"and {len(sites) - 5} more"]
+    lengths, angles = crystal.cell[:3], crystal.cell[3:]
+    return {
+        "space group": f"{group.international} ({group.space_group}), Hall number "
+        f"{group.hall_number}",
+        "cell": f"{', '.join(f'{x:.5g}' for x in lengths)} nm; "
+        f"{', '.join(f'{x:g}' for x in angles)}°",
+        "sites": "; ".join(sites),
+        "atoms": f"{crystal.n_atoms} in the cell, {crystal.density:.2f} g/cm³",
+    }
+
+
+def crystal_card(crystal: Crystal) -> str:
+    """HTML of a crystal for a notebook."""
+    return card(crystal.name, crystal_facts(crystal))
+
+
+def master_pattern_card(mp: MasterPattern) -> str:
+    """HTML of a master pattern for a notebook: the northern hemisphere at the beam energy."""
+    side = 2 * mp.npx + 1
+    ball = mp.stereographic(-1, 2 * (PIXELS // 2) + 1)
+    axis = np.linspace(-1, 1, len(ball))
+    disc = axis[:, None] ** 2 + axis[None, :] ** 2 <= 1
+    levels = grey(ball, disc)[::-1]
+    facts = {
+        **crystal_facts(mp.crystal),
+        "energies": f"{mp.energies[0]:g} to {mp.energies[-1]:g} keV, {len(mp.energies)} bins",
+        "map": f"{side} × {side} pixels, "
+        + (
+            "all sites together" if len(mp.north) == 1 else f"one for each of {len(mp.north)} sites"
+        ),
+        "planes": f"d ≥ {mp.parameters.dmin:g} nm, {mp.parameters.voltage:g} kV, sample tilted "
+        f"{mp.parameters.sample_tilt:g}°",
+        "made by": " ".join(
+            str(mp.provenance[key]) for key in ("engine", "version") if mp.provenance.get(key)
+        )
+        or "not said",
+    }
+    name = f"{mp.crystal.name} at {mp.energies[-1]:g} keV, stereographic"
+    return card(f"Master pattern of {mp.crystal.name}", facts, [picture(levels, name, inside=disc)])

@@ -79,6 +79,11 @@ class PatternSet:
             f"{int((self.label > 0).sum())} labelled>"
         )
 
+    def _repr_html_(self) -> str:
+        from ebsdsg_ml.cards import patterns_card
+
+        return patterns_card(self)
+
     def names(self) -> list[str]:
         """Name of every pattern: its file, and its number where the file has several."""
         return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from ebsdsg_ml.experimental.pattern_set import PatternSet, read_pattern_set, stored_patterns
 from ebsdsg_ml.figures import class_name, contact_sheet
+from ebsdsg_sim.card import table
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -104,7 +105,7 @@ def pattern_page(path: str | Path, *, count: int = 24) -> str:
         "text-align:left;border-bottom:1px solid #ccc;vertical-align:top}</style>",
         f"<h1>{title}</h1><img alt='patterns with phase, space group and quality' "
         f"src='data:image/png;base64,{picture}'>",
-        _table(
+        table(
             ("phase", "space group", "patterns", "quality: lowest, median, highest"),
             [
                 (
@@ -118,18 +119,9 @@ def pattern_page(path: str | Path, *, count: int = 24) -> str:
         ),
         f"<p>Quality: {html.escape(definition['formula'])}; {definition['size']} pixels per side, "
         f"mask {definition['mask'] or 'none'}.</p>",
-        _table(("kind", "file", "source, licence", "remarks"), source_lines(held)),
+        table(("kind", "file", "source, licence", "remarks"), source_lines(held)),
     ]
     return "\n".join(parts)
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    cells = [("th", head), *(("td", row) for row in rows)]
-    lines = [
-        "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
-        for tag, row in cells
-    ]
-    return "<table>" + "\n".join(lines) + "</table>"
 
 
 def phase_summary(held: PatternSet) -> list[dict[str, Any]]:

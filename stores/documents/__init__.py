@@ -52,6 +52,7 @@ from stores.documents.structure import (
     UnusableStructureDocument,
     crystal_hash,
     crystal_identity,
+    label_reason,
 )
 
 DOCUMENTS: tuple[type[Document], ...] = (
@@ -117,6 +118,7 @@ __all__ = [
     "crystal_hash",
     "crystal_identity",
     "entry_hash",
+    "label_reason",
     "short",
     "simulation_key",
 ]

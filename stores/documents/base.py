@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from stores.documents.card import card
 from stores.identity import IdentityError, canonical_json
 from stores.states import now
 from stores.version import code_version
@@ -143,6 +144,16 @@ class Document(Part):
     def _summary(self) -> dict[str, Any]:
         """Fields shown by ``repr``; kinds of document override it."""
         return {}
+
+    def _facts(self) -> dict[str, Any]:
+        """Lines of the document in a notebook, values with units; kinds of document override it."""
+        return self._summary()
+
+    def _repr_html_(self) -> str:
+        written = f"{self.created:%Y-%m-%d %H:%M} UTC, ebsdsg {self.code_version}"
+        return card(
+            f"{type(self).__name__} {short(self.key)}", {**self._facts(), "written": written}
+        )
 
     def __repr__(self) -> str:
         parts = [short(self.key), *(f"{k}={v}" for k, v in self._summary().items())]

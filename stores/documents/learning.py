@@ -7,7 +7,16 @@ from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from pydantic import Field, model_validator
 
-from stores.documents.base import Document, FileReference, GroupNumber, Hash, Name, Part, Time
+from stores.documents.base import (
+    Document,
+    FileReference,
+    GroupNumber,
+    Hash,
+    Name,
+    Part,
+    Time,
+    short,
+)
 from stores.documents.simulation import Failure
 from stores.identity import canonical_json, content_hash
 from stores.states import State, now
@@ -100,6 +109,15 @@ class DatasetDocument(Document):
             "phases": len({member.material_id for member in self.members}),
             "patterns": self.n_patterns,
             "folds": f"{self.folds} {self.split}-disjoint",
+        }
+
+    def _facts(self) -> dict[str, Any]:
+        counts = ", ".join(f"{group}: {n}" for group, n in self.counts[self.labels].items())
+        return {
+            **self._summary(),
+            "patterns by group": counts,
+            "left out": f"{len(self.left_out)} phases" if self.left_out else None,
+            "file": f"{self.file.path} ({self.file.bytes / 1e6:.1f} MB)",
         }
 
 
@@ -233,6 +251,27 @@ class TrainingRunDocument(Document):
             "state": self.state,
             "epochs": len(self.epochs),
             "accuracy": None if self.accuracy is None else f"{self.accuracy:.3f}",
+        }
+
+    def _facts(self) -> dict[str, Any]:
+        held_out = "none" if self.fold is None else self.fold
+        last = self.epochs[-1] if self.epochs else {}
+        failure = self.failure
+        return {
+            "work": f"{self.config.get('model', 'network')} for {self.labels} space groups"
+            + (f", adapted by {self.adaptation.method}" if self.adaptation else ""),
+            "state": f"{self.state}, {len(self.epochs)} of {self.config.get('epochs', '?')} epochs",
+            "failure": None
+            if failure is None
+            else f"{failure.code} {failure.name}: {failure.message}",
+            "data set": f"{short(self.dataset)}, fold held out: {held_out}",
+            "accuracy": None
+            if self.accuracy is None
+            else f"{self.accuracy:.1%} on phases not seen in training",
+            "last loss": f"{last['train_loss']:.3f}" if "train_loss" in last else None,
+            "began with": {"none": "random weights"}.get(self.weights, self.weights),
+            "model": None if self.checkpoint is None else self.checkpoint.path,
+            "took": None if self.cpu_seconds is None else f"{self.cpu_seconds:.0f} CPU-seconds",
         }
 
 

@@ -206,6 +206,24 @@ class SimulationDocument(Document):
             "attempt": len(self.attempts),
         }
 
+    def _facts(self) -> dict[str, Any]:
+        given, last = self.parameters, self.attempts[-1]
+        factors = sorted({site["debye_waller"] for site in self.crystal["sites"]})
+        return {
+            "material": f"{self.formula}, {self.material_id}",
+            "space group": f"{self.space_group}, relabelled {self.relabelled}",
+            "state": f"{self.state} at {self.stage}, {self.energies_done} of "
+            f"{self.n_energies or '?'} energies",
+            "attempts": f"{len(self.attempts)}, the last {last.state}"
+            + (f" on {last.host}" if last.host else "")
+            + (f", failure {last.failure_code}" if last.failure_code is not None else ""),
+            "next": self.next_action,
+            "engine": f"{self.engine.name}, physics {self.engine.physics_version}",
+            "parameters": f"{given.get('voltage', '?')} kV, npx {given.get('npx', '?')}, dmin "
+            f"{given.get('dmin', '?')} nm, Debye–Waller factors "
+            f"{', '.join(f'{factor:g}' for factor in factors)} nm²",
+        }
+
 
 class RunDocument(Document):
     """One attempt of one program at one stage; the key is a uuid.
@@ -259,6 +277,23 @@ class RunDocument(Document):
             "state": self.state,
             "energies": done,
             "host": self.owner.host,
+        }
+
+    def _facts(self) -> dict[str, Any]:
+        wall, cpu = self.wall_seconds, self.cpu_seconds
+        ended = self.failure
+        return {
+            "work": f"{self.stage} by {self.program}, attempt {self.attempt}",
+            "material": self.material_id,
+            "state": f"{self.state}, {self.energies_done} of {self.n_energies or '?'} energies",
+            "failure": None if ended is None else f"{ended.code} {ended.name}: {ended.message}",
+            "where": f"{self.owner.host}, process {self.owner.pid}"
+            + (f", queue job {self.queue_id}" if self.queue_id else ""),
+            "began": f"{self.started:%Y-%m-%d %H:%M:%S} UTC",
+            "took": None
+            if wall is None
+            else f"{wall:.0f} s" + ("" if cpu is None else f", {cpu:.0f} CPU-seconds"),
+            "files": ", ".join(f"{file.path} ({file.bytes / 1e6:.1f} MB)" for file in self.files),
         }
 
 

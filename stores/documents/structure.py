@@ -27,6 +27,22 @@ def crystal_hash(crystal: Mapping[str, Any]) -> str:
     return content_hash(crystal_identity(crystal))
 
 
+def label_reason(true: int, relabelled: int, symbol: str) -> str:
+    """Why a structure has its relabelled group, in words.
+
+    Parameters
+    ----------
+    true, relabelled : space-group numbers.
+    symbol : of the relabelled group.
+    """
+    if relabelled == true:
+        return "with all atoms alike the group is the same"
+    return (
+        f"with all atoms alike the positions have {symbol}: "
+        "the difference of the elements is all that lowers the symmetry"
+    )
+
+
 class SpaceGroup(Part):
     """A space group in a stated setting.
 
@@ -206,6 +222,37 @@ class StructureDocument(Document):
             "space_group": f"{self.space_group.symbol} ({self.space_group.number})",
             "relabelled": self.relabel.number,
             "atoms": self.n_atoms,
+        }
+
+    @property
+    def why(self) -> str:
+        """Why the relabelled group is what it is, in words, with the way down to the true one."""
+        reason = label_reason(self.space_group.number, self.relabel.number, self.relabel.symbol)
+        way = self.relabel.descent
+        return reason if way is None or way.kind == "same" else f"{reason}; {way.text}, {way.kind}"
+
+    def _facts(self) -> dict[str, Any]:
+        group, lengths, angles = (
+            self.space_group,
+            self.crystal["cell"][:3],
+            self.crystal["cell"][3:],
+        )
+        answers = [
+            f"{answer.number} at {answer.symprec:g} Å" for answer in self.relabel.by_tolerance
+        ]
+        return {
+            "formula": self.formula,
+            "space group": f"{group.symbol} ({group.number}), Hall number {group.hall_number}",
+            "relabelled": f"{self.relabel.symbol} ({self.relabel.number})",
+            "why": self.why,
+            "by tolerance": ", ".join(answers) if self.relabel.sensitive else None,
+            "cell": f"{', '.join(f'{x:.5g}' for x in lengths)} nm; "
+            f"{', '.join(f'{x:g}' for x in angles)}°; {self.volume_conventional:.2f} Å³",
+            "atoms": f"{self.n_atoms} in the cell, {self.n_sites} sites, {self.density:.2f} g/cm³",
+            "prototype": self.prototype,
+            "source": f"{self.source.kind}: {self.source.reference or self.source.identifier}",
+            "licence": self.licence,
+            "notes": "; ".join(self.notes),
         }
 
 
