@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,27 +23,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from study import bank, comparison, page, pictures, real, relabelling, relabelling_tables
+from study import bank, comparison, page, pictures, real, relabelling, relabelling_tables, starts
 
 from ebsdsg_ml.adaptation import Labelled
+from ebsdsg_ml.dataset_file import open_dataset
+from ebsdsg_ml.datasets import build_dataset
 from ebsdsg_ml.pattern_model import PatternModel
 from ebsdsg_ml.pattern_source import PatternSource
 from ebsdsg_ml.protocol import TrainingConfig
 from ebsdsg_ml.recipe import LabelKind
-from ebsdsg_ml.synthetic_target import SEVERITIES, TargetPool, target_pool
+from ebsdsg_ml.synthetic_target import SEVERITIES, TargetPool
 from ebsdsg_sim.atomic_file import write_atomically
 
 REPOSITORY = Path(__file__).parents[1]
 PARTS = ("simulate", "relabelling", "comparison", "real", "page")
 PROTOCOL = relabelling.Protocol(
     size=48,
-    patterns_per_class=1100,
+    patterns_per_class=1600,
     n_folds=5,
     test_patterns=40,
     seed=2024,
     training=TrainingConfig(
         model="resnet18",
-        epochs=8,
+        epochs=9,
         batch_size=64,
         optimizer="adamw",
         learning_rate=2e-3,
@@ -52,9 +55,12 @@ PROTOCOL = relabelling.Protocol(
         threads=1,
     ),
 )
-BUDGET = comparison.Budget(steps=12, warmup=20, batch_size=24, learning_rate=5e-4)
+BUDGET = comparison.Budget(steps=30, warmup=15, batch_size=24, learning_rate=5e-4)
+SCHOOLING = starts.Schooling()
 SEEDS = 5
+DEVELOPMENT_SEEDS = 3
 RECORDED, KEPT = 60, 30
+DEVELOPMENT_RECORDED, DEVELOPMENT_KEPT = 24, 12
 
 
 class Study:
@@ -102,64 +108,119 @@ class Study:
                 )
 
     def pool(self, severity: str) -> TargetPool:
-        """Target patterns of a severity, kept in a file."""
-        path = self.folder("comparison") / f"target-{severity}.npz"
-        if not path.exists():
-            sources = bank.sources(self.bank, "target", self.target)
-            made = target_pool(
-                SEVERITIES[severity],
-                sources,
-                size=PROTOCOL.size,
-                recorded=RECORDED,
-                kept=KEPT,
-                seed=PROTOCOL.seed,
-            )
-            partial = path.with_suffix(".tmp")
-            with partial.open("wb") as file:
-                np.savez(file, **made.__dict__)
-            partial.replace(path)
-        with np.load(path, allow_pickle=False) as stored:
-            return TargetPool(stored["patterns"], stored["phases"], stored["quality"])
+        """Target patterns of a severity."""
+        return starts.stored_pool(
+            self.folder("comparison") / f"target-{severity}.npz",
+            SEVERITIES[severity],
+            bank.sources(self.bank, "target", self.target),
+            size=PROTOCOL.size,
+            recorded=RECORDED,
+            kept=KEPT,
+            seed=PROTOCOL.seed,
+        )
 
     def truth(self) -> np.ndarray:
-        """Classes of a pool's patterns: of every phase the same number."""
+        """Classes of a target pool's patterns: of every phase the same number."""
         labels = [relabelling.CLASSES.index(p.relabelled) for p in self.target]
         return np.repeat(labels, KEPT)
 
-    def comparison(self, seeds: Sequence[int], severities: Sequence[str]) -> None:
-        """All cells of part C, seed by seed."""
+    def development_pool(self, seed: int) -> tuple[TargetPool, np.ndarray]:
+        """Patterns of the phases that a seed's network never saw, and their classes."""
+        with open_dataset(self.cache / "relabelling" / "relabelled.h5") as opened:
+            folds = {row["id"]: row["fold"] for row in opened.phases}
+        unseen = [s for s in self.sources() if folds[s.phase] == seed]
+        group = {p.key: relabelling.CLASSES.index(p.relabelled) for p in self.phases}
+        pool = starts.stored_pool(
+            self.folder("comparison") / f"development-{seed}.npz",
+            starts.DEVELOPMENT,
+            unseen,
+            size=PROTOCOL.size,
+            recorded=DEVELOPMENT_RECORDED,
+            kept=DEVELOPMENT_KEPT,
+            seed=PROTOCOL.seed + 1 + seed,
+        )
+        return pool, np.repeat([group[s.phase] for s in unseen], DEVELOPMENT_KEPT)
+
+    def source(self, start: starts.Start, seed: int) -> Labelled:
+        """Patterns that a seed's network learns from: all folds but its own."""
+        name = "relabelled.h5" if start == "clean" else "imperfect.h5"
+        path = self.folder("relabelling") / name
+        if not path.exists():
+            recipe = starts.imperfect_recipe(PROTOCOL)
+            build_dataset(recipe, self.sources(), path, compression=None)
+        return Labelled.read(path, starts.other_folds(PROTOCOL, seed))
+
+    def network(self, start: starts.Start, seed: int) -> PatternModel:
+        """Network that a seed starts from."""
+        clean = PatternModel.load(
+            self.cache / "relabelling" / f"run-relabelled-{seed}" / "model.pt"
+        )
+        if start == "clean":
+            return clean
+        path = self.folder("comparison") / "models" / f"start-{seed}.pt"
+        if not path.exists():
+            began = time.process_time()
+            source = self.source(start, seed)
+            model = starts.schooled(clean, source, relabelling.CLASSES, seed, SCHOOLING)
+            model.save(path)
+            spent = {"cpu_seconds": time.process_time() - began}
+            write_atomically(path.with_suffix(".json"), json.dumps(spent).encode())
+            say(f"seed {seed}: learned imperfections in {spent['cpu_seconds']:.0f} CPU-s")
+        return PatternModel.load(path)
+
+    def trial(self, severity: str, start: starts.Start, seed: int) -> comparison.Trial:
+        """What a cell of part C is about."""
+        if severity == comparison.DEVELOPMENT:
+            pool, truth = self.development_pool(seed)
+        else:
+            pool, truth = self.pool(severity), self.truth()
         folder = self.folder("comparison")
-        source = Labelled.read(self.folder("relabelling") / "relabelled.h5")
-        pools = {severity: self.pool(severity) for severity in severities}
-        for seed in seeds:
-            start = self.cache / "relabelling" / f"run-relabelled-{seed}" / "model.pt"
-            model = PatternModel.load(start)
-            for severity in severities:
-                for name in comparison.METHODS:
-                    cell = comparison.run_cell(
-                        BUDGET,
-                        name,
-                        severity,
-                        seed,
-                        model,
-                        source,
-                        pools[severity],
-                        self.truth(),
-                        folder,
-                        relabelling.CLASSES,
-                    )
-                    say(
-                        f"seed {seed}, {severity}, {name}: {cell['per_phase']:.1%} in "
-                        f"{cell['cpu_seconds']:.0f} CPU-s"
-                    )
+        (folder / "models").mkdir(exist_ok=True)
+        return comparison.Trial(
+            severity=severity,
+            start=start,
+            seed=seed,
+            network=self.network(start, seed),
+            source=self.source(start, seed),
+            pool=pool,
+            truth=truth,
+            classes=relabelling.CLASSES,
+            folder=folder,
+        )
+
+    def comparison(
+        self,
+        seeds: Sequence[int],
+        severities: Sequence[str],
+        from_starts: Sequence[starts.Start] = starts.STARTS,
+    ) -> None:
+        """All cells of part C, seed by seed; the clean start last, it is the paper's and known."""
+        for start in from_starts:
+            for seed in seeds:
+                for severity in severities:
+                    if severity == comparison.DEVELOPMENT and (
+                        start == "clean" or seed >= DEVELOPMENT_SEEDS
+                    ):
+                        continue
+                    trial = self.trial(severity, start, seed)
+                    for name, method in comparison.METHODS.items():
+                        if start not in method.starts:
+                            continue
+                        cell = comparison.run_cell(BUDGET, name, trial)
+                        say(
+                            f"{start}, seed {seed}, {severity}, {name}: "
+                            f"{cell['per_phase']:.1%} in {cell['cpu_seconds']:.0f} CPU-s"
+                        )
 
     def real(self, folder: Path) -> None:
-        """Answers of part A's networks for the real patterns."""
-        runs = sorted((self.cache / "relabelling").glob("run-relabelled-*/result.json"))
-        models = [run.with_name("model.pt") for run in runs]
-        if not models:
+        """Answers of the networks with relabelled groups for the real patterns."""
+        clean = sorted((self.cache / "relabelling").glob("run-relabelled-*/model.pt"))
+        schooled = sorted((self.cache / "comparison" / "models").glob("start-*.pt"))
+        if not clean:
             raise SystemExit("no network with relabelled groups is finished yet")
-        rows = real.answers(folder, models, PROTOCOL.recipe("relabelled"))
+        rows = real.answers(
+            folder, {"clean": clean, "imperfect": schooled}, PROTOCOL.recipe("relabelled")
+        )
         write_atomically(self.cache / "real.json", json.dumps(rows, indent=1).encode())
 
     def results(self) -> dict[str, Any]:
@@ -170,14 +231,17 @@ class Study:
             "relabelled": {p.key: p.relabelled for p in self.phases},
         }
         compared = [json.loads(p.read_text()) for p in self._cells("comparison")]
+        reported = [c for c in compared if c["severity"] != comparison.DEVELOPMENT]
         answers = {
-            (c["severity"], c["method"], c["seed"]): np.load(
-                self.cache / "comparison" / f"{comparison.cell_name(c)}.npy"
-            )
-            for c in compared
+            name: np.load(self.cache / "comparison" / f"{name}.npy")
+            for name in map(comparison.cell_name, reported)
         }
-        truth = self.truth()
-        rows = comparison.summary(compared, answers, truth)
+        rows = comparison.summary(reported, answers, dict.fromkeys(SEVERITIES, self.truth()))
+        schooled = [
+            json.loads(p.read_text())["cpu_seconds"]
+            for p in sorted((self.cache / "comparison" / "models").glob("start-*.json"))
+        ]
+        chosen = comparison.chosen(compared)
         return {
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "torch": torch.__version__,
@@ -186,6 +250,13 @@ class Study:
             "recorded": RECORDED,
             "kept": KEPT,
             "seeds": SEEDS,
+            "schooling": {**SCHOOLING.to_dict(), "cpu_seconds": schooled},
+            "chosen": chosen,
+            "development": {
+                "rows": comparison.development(compared),
+                "recorded": DEVELOPMENT_RECORDED,
+                "kept": DEVELOPMENT_KEPT,
+            },
             "places": {str(group): list(window) for group, window in bank.STRUCTURES.items()},
             "phases": [
                 {"key": p.key, "formula": p.formula, "true": p.true, "relabelled": p.relabelled}
@@ -195,6 +266,7 @@ class Study:
                 {"key": p.key, "true": p.true, "relabelled": p.relabelled} for p in self.target
             ],
             "severities": {name: s.to_dict() for name, s in SEVERITIES.items()},
+            "other_detectors": {n: s.to_dict() for n, s in starts.severities_said().items()},
             "simulation_cpu_seconds": {
                 kind: bank.cpu_seconds(self.bank, kind, phases)
                 for kind, phases in (("base", self.phases), ("target", self.target))
@@ -206,11 +278,14 @@ class Study:
             "comparison": rows,
             "margin": {
                 severity: {
-                    than: comparison.paired(rows, severity, comparison.CHOSEN, than)
-                    for than in ("source only", "MCD separate", "MCD joint")
+                    than: comparison.paired(rows, severity, chosen, than)
+                    for than in comparison.METHODS
+                    if than != chosen
                 }
                 for severity in SEVERITIES
-            },
+            }
+            if chosen is not None
+            else {},
         }
 
     def _cells(self, part: str) -> list[Path]:
@@ -235,7 +310,9 @@ def main() -> None:
     parser.add_argument("--label", choices=relabelling.LABELS, action="append")
     parser.add_argument("--fold", type=int, action="append")
     parser.add_argument("--seed", type=int, action="append")
-    parser.add_argument("--severity", choices=tuple(SEVERITIES), action="append")
+    domains = (comparison.DEVELOPMENT, *SEVERITIES)
+    parser.add_argument("--severity", choices=domains, action="append")
+    parser.add_argument("--start", choices=starts.STARTS, action="append")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     study = Study(arguments.cache, arguments.structures, arguments.experiment)
@@ -246,7 +323,9 @@ def main() -> None:
         study.relabelling(arguments.label or relabelling.LABELS, arguments.fold)
     if "comparison" in parts:
         seeds = range(SEEDS) if arguments.seed is None else arguments.seed
-        study.comparison(list(seeds), arguments.severity or list(SEVERITIES))
+        study.comparison(
+            list(seeds), arguments.severity or domains, arguments.start or starts.STARTS
+        )
     if "real" in parts:
         study.real(arguments.patterns)
     if "page" in parts:

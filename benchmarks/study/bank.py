@@ -28,14 +28,14 @@ from ebsdsg_sim.parameters import SimulationParameters
 from ebsdsg_sim.simulate import SimulationError, simulate
 
 STRUCTURES: Mapping[int, tuple[int, int]] = {
-    221: (0, 57),
-    223: (0, 12),
-    225: (0, 48),
-    227: (14, 24),
-    229: (0, 28),
+    221: (0, 90),
+    223: (0, 30),
+    225: (0, 85),
+    227: (0, 32),
+    229: (0, 56),
 }
 """Which places in the order are taken of every true space group, first and last + 1, those of the
-experiment included.  The order is that of a hash, so a window of it is as good as its beginning."""
+experiment included."""
 LARGEST_VOLUME: Mapping[int, float] = {221: 250, 223: 250, 225: 250, 227: 500, 229: 250}
 """The paper's limits of the conventional cell's volume [A^3]."""
 MOST_SITES = 14

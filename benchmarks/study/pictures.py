@@ -12,8 +12,7 @@ from ebsdsg_ml.figures import OKABE_ITO, SYMBOLS
 
 from .comparison import METHODS
 from .relabelling import CLASSES, LABELS
-
-COLOURS = dict(zip(METHODS, OKABE_ITO, strict=False))
+from .starts import STARTS
 
 
 def confusion_picture(results: Mapping[str, Any], path: Path) -> None:
@@ -45,43 +44,41 @@ def comparison_picture(results: Mapping[str, Any], path: Path) -> None:
     """Accuracy of every method at every severity: seeds as points, mean with its interval."""
     from matplotlib import pyplot
 
-    rows = results["comparison"]
-    severities = [s for s in results["severities"] if any(r["severity"] == s for r in rows)]
-    figure, axis = pyplot.subplots(figsize=(8.5, 4.2))
-    width = 0.8 / len(METHODS)
-    for number, name in enumerate(METHODS):
-        for place, severity in enumerate(severities):
-            row = next((r for r in rows if r["severity"] == severity and r["method"] == name), None)
+    found = {(r["start"], r["severity"], r["method"]): r for r in results["comparison"]}
+    keys = [
+        (start, name)
+        for start in STARTS
+        for name, method in METHODS.items()
+        if start in method.starts
+    ]
+    severities = list(results["severities"])
+    figure, axes = pyplot.subplots(
+        1, len(severities), figsize=(3.6 * len(severities) + 2.2, 0.34 * len(keys) + 1.2),
+        sharey=True,
+    )  # fmt: skip
+    for axis, severity in zip(axes, severities, strict=True):
+        for place, (start, name) in enumerate(keys):
+            row = found.get((start, severity, name))
             if row is None:
                 continue
-            x = place + (number - (len(METHODS) - 1) / 2) * width
-            half = row["interval"]["half_width"] or 0
+            colour = OKABE_ITO[0] if start == "imperfect" else OKABE_ITO[1]
             axis.errorbar(
-                x,
                 100 * row["interval"]["mean"],
-                100 * half,
-                fmt="o",
-                color=COLOURS[name],
+                place,
+                xerr=100 * (row["interval"]["half_width"] or 0),
+                fmt="o" if start == "imperfect" else "s",
+                color=colour,
                 capsize=3,
-                label=name if place == 0 else None,
             )
             values = 100 * np.array(row["values"])
-            axis.plot(np.full(len(values), x + width / 4), values, ".", ms=3, color=COLOURS[name])
-    axis.axhline(20, color="grey", lw=0.8, ls=":")
-    axis.text(
-        0.995,
-        21,
-        "one class of five",
-        fontsize=7,
-        color="grey",
-        ha="right",
-        transform=axis.get_yaxis_transform(),
-    )
-    axis.set_xticks(range(len(severities)), severities)
-    axis.set_ylabel("mean accuracy per phase [%]")
-    axis.set_ylim(0, 102)
-    axis.grid(axis="y", alpha=0.3)
-    axis.legend(fontsize=8, ncols=3, loc="upper right")
+            axis.plot(values, np.full(len(values), place + 0.3), ".", ms=3, color=colour)
+        axis.axvline(20, color="grey", lw=0.8, ls=":")
+        axis.set_title(severity, fontsize=10)
+        axis.set_xlabel("mean accuracy per phase [%]\n(dotted: one class of five)", fontsize=8)
+        axis.set_xlim(0, 100)
+        axis.grid(axis="x", alpha=0.3)
+    axes[0].set_yticks(range(len(keys)), [f"{start}: {name}" for start, name in keys], fontsize=8)
+    axes[0].set_ylim(len(keys) - 0.4, -0.6)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

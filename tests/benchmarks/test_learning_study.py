@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from study import bank, comparison
+from study import bank, comparison, starts
 from study import relabelling_tables as tables
 
 
@@ -100,32 +100,75 @@ def test_phases_that_one_label_lacks_and_classes_without_a_phase_are_left_out():
     assert found["per_phase"]["mean"] == 0
 
 
-def test_rows_of_the_comparison_are_means_over_seeds():
+def cell(method, seed, value, severity="mild", start="imperfect"):
+    return {
+        "start": start,
+        "severity": severity,
+        "method": method,
+        "seed": seed,
+        "per_phase": value,
+        "per_class": value,
+        "phases": [value],
+        "cpu_seconds": 1.0,
+    }
+
+
+def test_rows_of_the_comparison_are_means_over_seeds_of_one_start():
     truth = np.array([0, 1, 2, 3, 4])
     right = np.eye(5)[truth]
     wrong = np.tile(np.eye(5)[0], (5, 1))
     cells, answers = [], {}
-    for name, sharp in (("self-training", right), ("MCD joint", wrong)):
+    for name, first in (("self-training", right), ("MCD joint", wrong)):
         for seed in (0, 1, 2):
-            given = right if seed else sharp
-            value = float((given.argmax(axis=1) == truth).mean())
-            cells.append(
-                {
-                    "severity": "mild",
-                    "method": name,
-                    "seed": seed,
-                    "per_phase": value,
-                    "per_class": value,
-                    "phases": [value],
-                    "cpu_seconds": 1.0,
-                }
-            )
-            answers["mild", name, seed] = given
-    rows = comparison.summary(cells, answers, truth)
-    by_name = {row["method"]: row for row in rows}
+            given = right if seed else first
+            cells.append(cell(name, seed, float((given.argmax(axis=1) == truth).mean())))
+            answers[comparison.cell_name(cells[-1])] = given
+    cells.append(cell("MCD joint", 0, 0.2, start="clean"))
+    answers[comparison.cell_name(cells[-1])] = wrong
+    rows = comparison.summary(cells, answers, {"mild": truth})
+    assert [(r["start"], r["method"]) for r in rows] == [
+        ("imperfect", "self-training"),
+        ("imperfect", "MCD joint"),
+        ("clean", "MCD joint"),
+    ]
+    by_name = {row["method"]: row for row in rows if row["start"] == "imperfect"}
     assert by_name["self-training"]["interval"]["mean"] == 1
     assert by_name["MCD joint"]["values"] == [0.2, 1.0, 1.0]
     assert by_name["MCD joint"]["collapsed"] == 1 and by_name["MCD joint"]["majority"] == 1
     margin = comparison.paired(rows, "mild", "self-training", "MCD joint")
     assert margin["mean"] == pytest.approx(0.8 / 3) and margin["n"] == 3
     assert comparison.paired(rows, "severe", "self-training", "MCD joint") is None
+
+
+def test_the_method_is_chosen_by_the_development_target_alone():
+    cells = [
+        cell("AdaBN", 0, 0.5, comparison.DEVELOPMENT),
+        cell("AdaBN", 1, 0.7, comparison.DEVELOPMENT),
+        cell("MCC", 0, 0.65, comparison.DEVELOPMENT),
+        cell("MCC", 1, 0.5, comparison.DEVELOPMENT),
+        cell("MCC", 0, 1.0, "middle"),
+    ]
+    assert comparison.chosen(cells) == "AdaBN"
+    assert [row["mean"] for row in comparison.development(cells)] == pytest.approx([0.6, 0.575])
+    assert comparison.chosen(cells[4:]) is None
+
+
+def test_names_of_cells_are_files_and_all_different():
+    names = {
+        comparison.cell_name(cell(method, 0, 0.0, "middle", start))
+        for method, what in comparison.METHODS.items()
+        for start in what.starts
+    }
+    assert len(names) == sum(len(what.starts) for what in comparison.METHODS.values())
+    assert all(name.replace("-", "").replace("_", "").isalnum() for name in names)
+
+
+def test_the_mild_target_lies_within_the_source_and_the_severe_one_does_not():
+    from ebsdsg_ml.synthetic_target import SEVERITIES
+
+    wide = starts.WIDE
+    mild, severe = SEVERITIES["mild"], SEVERITIES["severe"]
+    assert wide.electrons[0] <= mild.electrons[0] and mild.electrons[1] <= wide.electrons[1]
+    assert max(map(abs, mild.pattern_centre)) <= wide.jitter
+    assert severe.electrons[0] < wide.electrons[0] and severe.dark > wide.dark
+    assert max(map(abs, severe.pattern_centre)) > 2 * wide.jitter
