@@ -176,6 +176,32 @@ def coverage(sets: ArrayLike, truth: ArrayLike, phase: ArrayLike) -> dict[str, f
     }
 
 
+def set_sizes(sets: ArrayLike, truth: ArrayLike) -> list[dict[str, int]]:
+    """How many sets there are of each size, and how many of them hold the true class.
+
+    Parameters
+    ----------
+    sets : (n, classes) bool.
+    truth : (n,) class indices.
+
+    Returns
+    -------
+    One row per size from 0 to the number of classes: ``size``, ``n``, ``covered``; patterns count
+    alike.
+
+    Raises
+    ------
+    CalibrationError
+        If the arrays do not fit together.
+    """
+    inside, labels, _ = checked(np.asarray(sets, dtype=float), truth)
+    size, hit = inside.sum(axis=1), inside[np.arange(len(labels)), labels] > 0
+    return [
+        {"size": k, "n": int((size == k).sum()), "covered": int(hit[size == k].sum())}
+        for k in range(inside.shape[1] + 1)
+    ]
+
+
 def answer_threshold(
     probabilities: ArrayLike, truth: ArrayLike, phase: ArrayLike, risk: float = 0.05
 ) -> float:

@@ -42,8 +42,8 @@ def row(epoch: int, validation: float | None) -> dict[str, float | int | None]:
 def test_training_curves() -> None:
     figure = training_figure({"fold 0": [row(1, 0.4), row(2, 0.9)], "final": [row(1, None)]})
     names = [trace.name for trace in figure.data]
-    assert names.count("fold 0, validation") == 2 and "final, validation" not in names
-    accuracy = [t for t in figure.data if t.name == "fold 0, validation"][1]
+    assert names.count("fold 0") == 4 and names.count("final") == 2
+    accuracy = [t for t in figure.data if t.name == "fold 0"][3]
     assert list(accuracy.y) == [40, 90]
     assert figure.layout.yaxis.title.text == "cross entropy [nat]"
     assert figure.layout.yaxis2.title.text == "accuracy [%]"
@@ -53,7 +53,8 @@ def test_phase_bars_show_interval_and_confusion() -> None:
     rows = phase_accuracies([0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 1, 1], ["a", "b"], (221, 225))
     figure = phase_accuracy_figure([{**r, "formula": "NiAl"} for r in rows])
     assert [list(t.x) for t in figure.data] == [[0.0], [100.0]]
-    assert figure.data[0].text[0] == "mostly Fm-3m (225)" and figure.data[1].text[0] == ""
+    (mostly,) = figure.layout.annotations
+    assert (mostly.y, mostly.text) == ("NiAl (a)", "mostly 225")
     assert figure.data[1].error_x.arrayminus[0] > 0
     assert list(figure.data[0].y) == ["NiAl (a)"]
 
@@ -77,8 +78,8 @@ def test_reliability_shows_certainty_against_accuracy() -> None:
     ]
     figure = reliability_figure({"before": rows, "after": rows[:1]})
     diagonal, before, after = figure.data
-    assert list(diagonal.x) == list(diagonal.y) == [0, 1]
-    assert (before.name, list(before.x), list(before.y)) == ("before", [0.45, 0.97], [0.3, 0.8])
+    assert list(diagonal.x) == list(diagonal.y) == [0, 100]
+    assert (before.name, list(before.x), list(before.y)) == ("before", [45, 97], [30, 80])
     assert before.marker.size[1] > before.marker.size[0] and len(after.x) == 1
     with pytest.raises(FigureError, match="at least one bin"):
         reliability_figure({"before": []})
