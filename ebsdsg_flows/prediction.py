@@ -17,17 +17,18 @@ class ModelNotFound(ValueError):
 
 
 def find_model(name: str) -> AnyModel:
-    """Model of a file, a training run or an ensemble.
+    """Model of a file, a campaign, a training run or an ensemble.
 
     Parameters
     ----------
-    name : path of a model file; or key, or its first letters, of a training run or an ensemble in
-        the database.
+    name : path of a model file; name of a campaign, whose final model is taken (all of them
+        together where it has several); or key, or its first letters, of a training run or an
+        ensemble in the database.
 
     Raises
     ------
     ModelNotFound
-        If it is none of these, of several keys, or a run has no model.
+        If it is none of these, the beginning of several keys, or has no finished model.
     ebsdsg_ml.pattern_model.ModelFileError
         If the file is damaged or of another kind.
     """
@@ -35,11 +36,14 @@ def find_model(name: str) -> AnyModel:
 
     if Path(name).is_file():
         return load_model(name)
-    if Path(name).suffix or "/" in name:
+    if Path(name).suffix == ".pt" or "/" in name:
         raise ModelNotFound(f"no model file at {name}")
     from ebsdsg_flows.session import open_stores
 
     stores = open_stores()
+    if stores.campaigns.count_documents({"key": name}):
+        finals = _models(stores, _finals(stores, name))
+        return finals[0] if len(finals) == 1 else EnsembleModel(finals)
     begins = {"key": {"$regex": f"^{re.escape(name)}"}}
     runs = list(stores.training_runs.find(begins, {"key": 1}).limit(2))
     ensembles = list(stores.ensembles.find(begins, {"key": 1}).limit(2))
@@ -47,7 +51,7 @@ def find_model(name: str) -> AnyModel:
         some = (
             "more than one training run or ensemble begins"
             if runs or ensembles
-            else ("no file, training run or ensemble is called or begins")
+            else ("no file, campaign, training run or ensemble is called or begins")
         )
         raise ModelNotFound(
             f"{some} with {name!r}; list them: "
@@ -57,8 +61,30 @@ def find_model(name: str) -> AnyModel:
         return load_model(_file_of_run(stores, runs[0]["key"]))
     found = stores.ensembles.find_one({"key": ensembles[0]["key"]}) or {}
     members = [key for key in found["members"] if key not in found["collapsed"]]
-    models: list[Any] = [load_model(_file_of_run(stores, key)) for key in members]
-    return EnsembleModel(models)
+    return EnsembleModel(_models(stores, members))
+
+
+def _models(stores: Stores, keys: list[str]) -> list[Any]:
+    from ebsdsg_ml.ensemble_model import load_model
+
+    return [load_model(_file_of_run(stores, key)) for key in keys]
+
+
+def _finals(stores: Stores, name: str) -> list[str]:
+    """Keys of the final models of a campaign's last learning."""
+    campaign = stores.campaigns.find_one({"key": name}) or {}
+    mine = {"key": {"$in": campaign["training_runs"]}, "fold": None, "adaptation": None}
+    runs = list(
+        stores.training_runs.find({**mine, "state": "completed"}, {"key": True})
+        .sort("created", -1)
+        .limit(campaign["parameters"].get("final_seeds", 1))
+    )
+    if not runs:
+        raise ModelNotFound(
+            f"campaign {name} has no finished final model: its file names one as `final_model`, "
+            f"and `ebsdsg status {name}` says how far it is"
+        )
+    return [run["key"] for run in runs]
 
 
 def _file_of_run(stores: Stores, key: str) -> Path:
@@ -121,7 +147,8 @@ def predict_files(
 
     if model is None:
         raise ModelNotFound(
-            "say which model: --model with a model file, or the key of a training run or ensemble"
+            "say which model: --model with a model file, a campaign, or the key of a training run "
+            "or ensemble"
         )
     for path in outputs:
         check_suffix(path)

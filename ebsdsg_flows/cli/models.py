@@ -9,7 +9,8 @@ import typer
 
 app = typer.Typer(help="Models as files.", no_args_is_help=True)
 
-Model = Annotated[str, typer.Argument(help="Model file, or key of a training run or ensemble.")]
+WHICH = "Model file, campaign, or key of a training run or ensemble."
+Model = Annotated[str, typer.Argument(help=WHICH)]
 
 
 def register(root: typer.Typer) -> None:
@@ -22,7 +23,7 @@ def predict(
     patterns: Annotated[list[Path], typer.Argument(help="Pattern files or folders of them.")],
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="Model file, or key of a training run or ensemble."),
+        typer.Option("--model", "-m", help=WHICH),
     ] = None,
     grain: Annotated[
         str | None,

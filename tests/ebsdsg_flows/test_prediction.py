@@ -20,8 +20,9 @@ from ebsdsg_ml.analysis.phases import light_element_statistics, phase_table
 from ebsdsg_ml.analysis.runs import run_table
 from ebsdsg_ml.calibration import Calibration
 from ebsdsg_ml.ensemble_model import EnsembleModel, load_model
+from ebsdsg_ml.pattern_model import PatternModel
 from stores.collections import Stores
-from stores.documents import EnsembleDocument, TrainingRunDocument
+from stores.documents import CampaignDocument, EnsembleDocument, TrainingRunDocument
 
 TRAINING: dict[str, Any] = {
     "model": "mobilenet_v3_small",
@@ -91,8 +92,23 @@ def test_folds_judge_each_other_and_calibrate_the_final_model(
     )
     stores.save(ensemble)
     assert isinstance(find_model(ensemble.key[:12]), EnsembleModel)
-    with pytest.raises(ModelNotFound, match="no file, training run or ensemble"):
+    with pytest.raises(ModelNotFound, match="no file, campaign, training run or ensemble"):
         find_model("nothing")
+
+    campaign = CampaignDocument(
+        key="little",
+        name="little",
+        query={},
+        parameters={"final_seeds": 1},
+        training_runs=[run.key for run in runs],
+    )
+    stores.save(campaign)
+    with pytest.raises(ModelNotFound, match="campaign little has no finished final model"):
+        find_model("little")
+    stores.save(campaign.model_copy(update={"training_runs": [*campaign.training_runs, final.key]}))
+    named = find_model("little")
+    assert isinstance(named, PatternModel)
+    assert named.weights_sha256() == load_model(root / final.checkpoint.path).weights_sha256()
     with pytest.raises(ModelNotFound, match=r"no model file at .*none\.pt"):
         find_model(str(tmp_path / "none.pt"))
 
