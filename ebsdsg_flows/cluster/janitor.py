@@ -23,7 +23,7 @@ from ebsdsg_flows.cluster.launches import Worker, worker_of
 from ebsdsg_flows.control import regulate_all
 from ebsdsg_flows.engines.emsoft.failures import QUEUE_ENDED
 from ebsdsg_flows.rerun import ready_again
-from stores.documents import RunDocument
+from stores.documents import MemberDocument, RunDocument
 from stores.janitor import STALE, Verdict, mark_lost
 from stores.lease import Lease, take
 from stores.owners import is_gone
@@ -349,8 +349,8 @@ class Janitor:
 
         workflow = self.launchpad.workflows.find_one({"nodes": fw_id}, {"metadata": 1})
         metadata = (workflow or {}).get("metadata", {})
-        if "campaign" in metadata and "material_id" in metadata:
-            settle(self.stores, metadata["campaign"], metadata["material_id"])
+        if "member" in metadata:
+            settle(self.stores, MemberDocument.key_of(metadata["campaign"], metadata["member"]))
 
     def _settle_expired(self, report: Report) -> None:
         """Launches of processes that nobody knows: FireWorks' own sign of life is all there is."""
