@@ -11,22 +11,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ebsdsg_flows.cluster import slurm
-from ebsdsg_flows.cluster.endings import ASKED, LOST, REQUEUED
-from ebsdsg_flows.cluster.launches import Worker, worker_of
+from ebsdsg_flows.cluster.deaths import Deaths
+from ebsdsg_flows.cluster.launch_ends import LaunchEnds
+from ebsdsg_flows.cluster.launches import worker_of
 from ebsdsg_flows.control import regulate_all
-from ebsdsg_flows.engines.emsoft.failures import QUEUE_ENDED
 from ebsdsg_flows.rerun import ready_again
-from stores.documents import MemberDocument, RunDocument
+from stores.documents import RunDocument
 from stores.janitor import STALE, Verdict, mark_lost
 from stores.lease import Lease, take
-from stores.owners import is_gone
 from stores.states import ENDED_BADLY, State
 
 if TYPE_CHECKING:
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
 PING_EXPIRED_SECONDS = 4 * 60 * 60
 """Age of FireWorks' own sign of life above which the launch of an unknown process is lost."""
 
-ASKED_CODES = (ASKED.code, QUEUE_ENDED.code)
 LEASE = timedelta(minutes=5)
 HEARTBEATS = 3
 """Heartbeats that a run must have missed under the janitor's eyes."""
@@ -108,9 +104,8 @@ class Janitor:
         self.launchpad = launchpad
         self.stale = stale
         self.watch = HEARTBEATS * get_settings().heartbeat if watch is None else watch
-        self._seen: dict[object, tuple[object, float]] = {}
-        self._looked: set[object] = set()
-        self._jobs: dict[str, slurm.Job] = {}
+        self._deaths = Deaths(self.watch)
+        self._ends = LaunchEnds(stores, launchpad)
 
     def round(self) -> Report:
         """Look at everything once.
@@ -120,13 +115,12 @@ class Janitor:
         What was done.  With ``suspects`` in it, another round after ``watch`` seconds decides.
         """
         report = Report()
-        self._looked = set()
         runs = list(self.stores.runs.find({"state": str(State.RUNNING)}, {"_id": 0}))
         launches = self._launches()
-        self._jobs = self._ask_queue(runs, launches, report)
+        report.queue = self._deaths.begin(runs, launches)
 
         def judge(run: RunDocument, reason: str) -> Verdict | None:
-            verdict = self._judge(run, reason)
+            verdict = self._deaths.run(run, reason)
             if verdict is not None:
                 ended.append((run.key, verdict))
             return verdict
@@ -143,8 +137,7 @@ class Janitor:
                 self._settle_inconsistent(report, lease)
                 report.ready += self._make_ready(lease)
                 regulate_all(self.stores)  # a worker may have died before it made room for another
-        report.suspects = len(self._looked)
-        self._seen = {key: value for key, value in self._seen.items() if key in self._looked}
+        report.suspects = self._deaths.end()
         return report
 
     def once(self) -> Report:
@@ -162,8 +155,6 @@ class Janitor:
             suspects=second.suspects,
             queue=second.queue,
         )
-
-    # -- what is dead ------------------------------------------------------------------------
 
     def _launches(self) -> list[dict[str, Any]]:
         """Launches that say they are running or wait in the queue."""
@@ -183,174 +174,18 @@ class Janitor:
             )
         )
 
-    def _ask_queue(
-        self,
-        runs: Iterable[Mapping[str, Any]],
-        launches: Iterable[Mapping[str, Any]],
-        report: Report,
-    ) -> dict[str, slurm.Job]:
-        """The queue's jobs that anything here belongs to."""
-        numbers = {run.get("queue_id") for run in runs}
-        for launch in launches:
-            worker = worker_of(launch)
-            numbers.add(worker.queue_id if worker else _reservation(launch))
-        wanted = [number for number in numbers if number]
-        if not wanted or not slurm.installed():
-            return {}
-        try:
-            return slurm.ask(wanted)
-        except slurm.QueueUnavailable as error:
-            # heartbeats and processes still tell who is dead, only not why
-            report.queue = f"the queue was not asked: {error}"
-            return {}
-
-    def _judge(self, run: RunDocument, reason: str) -> Verdict | None:
-        """How a run ended that says it is running; ``None`` if it may live."""
-        job = self._job(run.queue_id, run.owner.host, run.started.timestamp())
-        by_queue = _verdict_of_job(job, run)
-        if is_gone(run.owner):
-            if job is not None and job.state == "COMPLETING":
-                return None  # the queue tells in a moment how it ended
-            return by_queue or Verdict(LOST.state, LOST.failure(reason))
-        if by_queue is not None and (
-            job is None or job.over or self._stands_still(("run", run.key), run.heartbeat)
-        ):
-            return by_queue
-        if not reason or not self._stands_still(("run", run.key), run.heartbeat):
-            return None
-        if job is not None and not job.over:
-            reason += f", though job {job.number} is {job.state.lower()}"
-        return Verdict(LOST.state, LOST.failure(reason))
-
-    def _job(self, number: str | None, host: str, since: float) -> slurm.Job | None:
-        """The job that ran a process; ``None`` if the queue does not know it.
-
-        Other clusters have jobs of the same number: it must have run on that host at that time.
-        """
-        job = self._jobs.get(number or "")
-        if job is None:
-            return None
-        if job.state == "PENDING":  # requeued: its nodes are not told any more
-            return job
-        if host.split(".")[0] not in job.nodes:
-            return None
-        if job.over and job.ends is not None and job.ends < since - 1:
-            return None
-        return job
-
-    def _stands_still(self, key: object, sign: object) -> bool:
-        """Whether a sign of life has not changed for long enough while the janitor looked."""
-        first = self._seen.get(key)
-        if first is None or first[0] != sign:
-            self._seen[key] = (sign, time.monotonic())
-            self._looked.add(key)
-            return False
-        if time.monotonic() - first[1] < self.watch:
-            self._looked.add(key)
-            return False
-        return True
-
-    # -- fireworks ---------------------------------------------------------------------------
-
     def _settle_launch(self, launch: Mapping[str, Any], report: Report) -> None:
         """End a launch whose process or job is gone."""
         if launch["state"] == "RESERVED":
-            job = self._job_of_reservation(launch)
+            job = self._deaths.reservation(launch)
             if job is not None and job.over:
                 report.reservations += 1
-                self._end_reservation(launch, job)
+                self._ends.reservation(launch, job)
             return
         worker = worker_of(launch)
-        reason = "" if worker is None else self._death(worker, launch)
+        reason = "" if worker is None else self._deaths.process(worker, launch)
         if reason:
-            report.failed += self._fizzle(launch, reason)
-
-    def _job_of_reservation(self, launch: Mapping[str, Any]) -> slurm.Job | None:
-        """The queue's job for which a firework is reserved; ``None`` if that is not known."""
-        number = _reservation(launch)
-        job = None if number is None else self._jobs.get(number)
-        if job is None or job.folder is None or job.folder != Path(launch["launch_dir"]):
-            return None  # qlaunch is just submitting it, or it is another cluster's
-        return job
-
-    def _end_reservation(self, launch: Mapping[str, Any], job: slurm.Job) -> None:
-        """Make a firework ready again whose job will never run it.
-
-        One whose job failed by itself is not: the next job would fail in the same way.
-        """
-        if job.state != "FAILED":
-            self.launchpad.cancel_reservation(launch["launch_id"])
-            return
-        reason = (
-            f"job {job.number} failed before it began the firework; see its output in "
-            f"{launch['launch_dir']}, then: lpad rerun_fws -i {launch['fw_id']}"
-        )
-        self._complete(launch, reason, {"simulation": None})
-
-    def _death(self, worker: Worker, launch: Mapping[str, Any]) -> str:
-        """Why the process of a launch is gone; empty if it may live."""
-        if is_gone(worker.owner):
-            return f"process {worker.owner.pid} on {worker.owner.host} is gone"
-        since = _seconds(launch.get("time_start"))
-        job = self._job(worker.queue_id, worker.owner.host, since)
-        if job is None:
-            return ""
-        if job.over:
-            return f"job {job.number} is over ({job.state.lower()})"
-        # of a pending job no nodes are told: that it is ours is known by its folder
-        ours = job.folder is not None and Path(launch["launch_dir"]).is_relative_to(job.folder)
-        if ours and _began_again(job, since):
-            return f"job {job.number} was taken off its node and queued again"
-        return ""
-
-    def _fizzle(self, launch: Mapping[str, Any], reason: str) -> int:
-        """End a launch; 1 if its simulation has ended badly and its firework stays so."""
-        fw_id = launch["fw_id"]
-        key = self._simulation_of(fw_id)
-        worker = worker_of(launch)
-        stays = self._state_of(key) in ENDED_BADLY
-        if worker is not None and worker.queue_id is None and self._was_asked(key):
-            stays = False  # a person stopped `ebsdsg run`; called again, it goes on from here
-        # a worker killed inside an update of its workflow leaves the lock behind
-        self.launchpad.workflows.update_many({"nodes": fw_id}, {"$unset": {"locked": True}})
-        self._complete(launch, reason, {"simulation": key if stays else None, "lost": reason})
-        if stays:
-            self._tell_campaign(fw_id)
-        return int(stays)
-
-    def _complete(self, launch: Mapping[str, Any], reason: str, details: dict[str, Any]) -> None:
-        """End a launch as failed; the reason stands where FireWorks keeps exceptions."""
-        from fireworks import FWAction
-
-        trace = f"ended by the janitor: {reason}"
-        stored = {"_message": reason, "_exception": {"_stacktrace": trace, "_details": details}}
-        action = FWAction(stored_data=stored, exit=True)
-        self.launchpad.complete_launch(launch["launch_id"], action, "FIZZLED")
-
-    def _simulation_of(self, fw_id: int) -> str | None:
-        """Key of the simulation that was last computed in a firework."""
-        run = self.stores.runs.find_one({"fw_id": fw_id}, {"simulation": 1}, sort=[("started", -1)])
-        return None if run is None else run["simulation"]
-
-    def _state_of(self, simulation: str | None) -> State | None:
-        found = self.stores.simulations.find_one({"key": simulation}, {"state": 1})
-        return None if found is None else State(found["state"])
-
-    def _was_asked(self, simulation: str | None) -> bool:
-        """Whether the last attempt ended because its worker was asked to end."""
-        found = self.stores.simulations.find_one(
-            {"key": simulation, "state": str(State.TIMED_OUT)}, {"attempts.failure_code": 1}
-        )
-        return found is not None and found["attempts"][-1]["failure_code"] in ASKED_CODES
-
-    def _tell_campaign(self, fw_id: int) -> None:
-        """A member that ended badly is settled: the learning need not wait for it."""
-        from ebsdsg_flows.advance import settle
-
-        workflow = self.launchpad.workflows.find_one({"nodes": fw_id}, {"metadata": 1})
-        metadata = (workflow or {}).get("metadata", {})
-        if "member" in metadata:
-            settle(self.stores, MemberDocument.key_of(metadata["campaign"], metadata["member"]))
+            report.failed += self._ends.fizzle(launch, reason)
 
     def _settle_expired(self, report: Report) -> None:
         """Launches of processes that nobody knows: FireWorks' own sign of life is all there is."""
@@ -358,7 +193,7 @@ class Janitor:
         for launch_id in expired:
             launch = self.launchpad.launches.find_one({"launch_id": launch_id})
             if launch is not None and worker_of(launch) is None:
-                report.failed += self._fizzle(launch, "no sign of life for hours")
+                report.failed += self._ends.fizzle(launch, "no sign of life for hours")
 
     def _settle_inconsistent(self, report: Report, lease: Lease) -> None:
         """Fireworks whose worker died between two of FireWorks' own writes.
@@ -380,7 +215,7 @@ class Janitor:
             if {"RUNNING", "RESERVED"} & set(states):
                 continue
             fw_id = firework["fw_id"]
-            if not self._stands_still(("firework", fw_id), str(firework.get("updated_on"))):
+            if not self._deaths.stands_still(("firework", fw_id), str(firework.get("updated_on"))):
                 continue
             lease.renew()
             self.launchpad.workflows.update_many({"nodes": fw_id}, {"$unset": {"locked": True}})
@@ -404,7 +239,7 @@ class Janitor:
             if firework is None or firework["launches"][-1:] != [launch["launch_id"]]:
                 continue
             details = launch["action"]["stored_data"]["_exception"]["_details"]
-            if self._state_of(details["simulation"]) in ENDED_BADLY:
+            if self._ends.state_of(details["simulation"]) in ENDED_BADLY:
                 continue
             lease.renew()
             self.launchpad.rerun_fw(fw_id)
@@ -445,40 +280,3 @@ def serve(
             done += 1
             while time.monotonic() - begun < interval and not asked_to_leave():
                 time.sleep(min(0.5, interval))
-
-
-def _verdict_of_job(job: slurm.Job | None, run: RunDocument) -> Verdict | None:
-    """What the queue says about the end of a run; ``None`` if its processes may live."""
-    if job is None:
-        return None
-    ending = job.ending
-    if _began_again(job, run.started.timestamp()):
-        ending = REQUEUED
-    elif not job.over:
-        return None
-    if ending is None:
-        text = f"its worker died, and job {job.number} is over ({job.state.lower()})"
-        return Verdict(LOST.state, LOST.failure(text))
-    return Verdict(ending.state, ending.failure(f"job {job.number}"), ending.next_action)
-
-
-def _began_again(job: slurm.Job, since: float) -> bool:
-    """Whether a job was queued again after a moment [s since 1970]."""
-    if job.state == "PENDING":
-        return True
-    return job.state == "RUNNING" and job.started is not None and job.started > since + 1
-
-
-def _reservation(launch: Mapping[str, Any]) -> str | None:
-    """Id of the queue's job of a reservation."""
-    numbers = [entry.get("reservation_id") for entry in launch.get("state_history", [])]
-    return next((str(number) for number in reversed(numbers) if number), None)
-
-
-def _seconds(moment: Any) -> float:
-    """A time as FireWorks stores it (UTC, as text or datetime) in seconds since 1970."""
-    if isinstance(moment, str):
-        moment = datetime.fromisoformat(moment)
-    if not isinstance(moment, datetime):
-        return 0.0
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
