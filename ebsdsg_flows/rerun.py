@@ -6,6 +6,7 @@ failed with them become ready.  A crash in between is mended by calling it again
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,8 @@ def rerun(
     states : ``failed``, ``timed_out``, ``lost``; empty means all three.
     code : only those whose last attempt ended with this failure.
     material_id : only those of this structure.
-    walltime : time that one stage of the new attempt gets [s]; ``None`` leaves the settings'.
+    walltime : time that one stage of the new attempt gets [s], and the queue's job a little more;
+        ``None`` leaves the settings' and what the campaign file asks of the queue.
     threads : threads of the new attempt; ``None`` leaves the settings'.
     anyway : also those whose rule says that the same input fails again.
 
@@ -172,11 +174,32 @@ def ready_again(stores: Stores, launchpad: LaunchPad) -> int:
         key = _value(launch, field)
         if key is None:
             continue
-        simulation = stores.simulations.find_one({"key": key}, {"state": True})
+        simulation = stores.simulations.find_one(
+            {"key": key}, {"state": True, "attempts.walltime": True}
+        )
         if simulation is not None and simulation["state"] == State.WAITING:
+            walltime = simulation["attempts"][-1].get("walltime")
+            if walltime is not None:
+                asked = {"_queueadapter.walltime": queue_walltime(walltime)}
+                launchpad.update_spec([launch["fw_id"]], asked)
             launchpad.rerun_fw(launch["fw_id"])
             count += 1
     return count
+
+
+def queue_walltime(seconds: float) -> str:
+    """Time to ask the queue for, so that a stage of a simulation may last so long.
+
+    Parameters
+    ----------
+    seconds : of the stage.
+
+    Returns
+    -------
+    ``hours:minutes:seconds``: a tenth and ten minutes more, for what comes before and after.
+    """
+    whole = math.ceil(seconds * 11 / 10) + 600
+    return f"{whole // 3600:02d}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
 
 
 def _value(document: Any, field: str) -> Any:

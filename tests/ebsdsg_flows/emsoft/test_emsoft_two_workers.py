@@ -18,7 +18,7 @@ from ebsdsg_flows.campaign import load_campaign
 from ebsdsg_flows.cluster.janitor import Janitor
 from ebsdsg_flows.cluster.launch import rapidfire
 from ebsdsg_flows.overview import overview
-from ebsdsg_flows.rerun import rerun
+from ebsdsg_flows.rerun import queue_walltime, rerun
 from ebsdsg_flows.settings import get_settings
 from ebsdsg_flows.submit import submit
 from stores.collections import Stores
@@ -141,6 +141,8 @@ def test_each_worker_takes_its_stage_and_each_stage_can_run_out_of_time(
     assert stores.members.count_documents({"outcome": "ended"}) == 3
 
     sent = rerun(stores, stores.launchpad(strm_lvl="ERROR"), states=("timed_out",), walltime=86400)
+    asked = stores.database["fireworks"].distinct("spec._queueadapter.walltime")
+    assert asked == [queue_walltime(86400)] == ["26:34:00"]
     assert (len(sent.simulations), sent.fireworks) == (2, 2)
     assert stores.members.count_documents({"outcome": "open"}) == 2
     assert workers("cpu") == 1  # the Monte Carlo of the other is not there yet
