@@ -23,7 +23,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from study import bank, comparison, page, pictures, real, relabelling, relabelling_tables, starts
+from study import (
+    bank,
+    choosing,
+    comparison,
+    page,
+    pictures,
+    real,
+    relabelling,
+    relabelling_tables,
+    starts,
+)
 
 from ebsdsg_ml.adaptation import Labelled
 from ebsdsg_ml.dataset_file import open_dataset
@@ -55,7 +65,7 @@ PROTOCOL = relabelling.Protocol(
         threads=1,
     ),
 )
-BUDGET = comparison.Budget(steps=30, warmup=15, batch_size=24, learning_rate=5e-4)
+BUDGET = comparison.Budget(steps=24, warmup=15, batch_size=24, learning_rate=5e-4)
 SCHOOLING = starts.Schooling()
 SEEDS = 5
 DEVELOPMENT_SEEDS = 3
@@ -242,6 +252,7 @@ class Study:
             for p in sorted((self.cache / "comparison" / "models").glob("start-*.json"))
         ]
         chosen = comparison.chosen(compared)
+        imperfect = [c for c in reported if c["start"] == "imperfect"]
         return {
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "torch": torch.__version__,
@@ -252,6 +263,7 @@ class Study:
             "seeds": SEEDS,
             "schooling": {**SCHOOLING.to_dict(), "cpu_seconds": schooled},
             "chosen": chosen,
+            "choosing": choosing.summary(imperfect, answers) if imperfect else None,
             "development": {
                 "rows": comparison.development(compared),
                 "recorded": DEVELOPMENT_RECORDED,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import choosing
 from .comparison import METHODS
 from .numbers_said import counts, percent, spread
 
@@ -222,6 +223,7 @@ def comparison_part(results: Mapping[str, Any], remarks: Sequence[str]) -> list[
         *_means(results),
         *_margins(results),
         *remarks,
+        *choosing.part(results["choosing"]),
         *_details(results),
         *_phases(results),
     ]

@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from study import bank, comparison, starts
+from study import bank, choosing, comparison, starts
 from study import relabelling_tables as tables
 
 
@@ -172,3 +172,20 @@ def test_the_mild_target_lies_within_the_source_and_the_severe_one_does_not():
     assert max(map(abs, mild.pattern_centre)) <= wide.jitter
     assert severe.electrons[0] < wide.electrons[0] and severe.dark > wide.dark
     assert max(map(abs, severe.pattern_centre)) > 2 * wide.jitter
+
+
+def test_choosing_by_certainty_costs_what_the_sure_and_wrong_run_loses():
+    truth = np.array([0, 1, 2, 3, 4])
+    sure_and_wrong = np.tile(np.eye(5)[0], (5, 1))
+    right = 0.6 * np.eye(5)[truth] + 0.08
+    cells = [cell("MCC", 0, 1.0), cell("MCD joint", 0, 0.2)]
+    answers = {
+        comparison.cell_name(c): given
+        for c, given in zip(cells, (right, sure_and_wrong), strict=True)
+    }
+    found = choosing.summary(cells, answers)
+    rows = {row["criterion"]: row for row in found["rows"]}
+    assert (found["n"], found["oracle"], found["random"]) == (1, 1.0, pytest.approx(0.6))
+    assert rows["entropy"]["regret"] == pytest.approx(0.8)
+    assert rows["mutual_information"]["regret"] == 0
+    assert any("nuclear" in line or "bnm" in line for line in choosing.part(found))
