@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from ebsdsg_ml.experimental.h5ebsd import oxford_screen
+from ebsdsg_ml.experimental.h5ebsd_vendors import oxford_screen
 from ebsdsg_ml.experimental.scan import (
     Geometry,
     Microscope,
