@@ -10,7 +10,9 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
 from ebsdsg_flows.overview import overview
+from ebsdsg_flows.stages import campaign_stages
 from ebsdsg_flows.status import STATES
+from ebsdsg_flows.web.figures import workflow
 from ebsdsg_flows.web.recent import Recent
 from ebsdsg_flows.web.site import Site
 from stores.queries import counts
@@ -80,6 +82,7 @@ class Overviews:
         name, begun = campaign["key"], time.monotonic()
         try:
             found = overview(self._stores, campaign)
+            found["figure"] = workflow(campaign_stages(self._stores, campaign, found))
         except Exception as error:  # told to the next reader, who would wait for ever otherwise
             with self._lock:
                 self._failed[name] = error

@@ -1,10 +1,11 @@
-"""An answer of the database that many readers want, asked for once every few seconds."""
+"""What many readers want and takes long, made once: for a few seconds, or until it changes."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -37,3 +38,36 @@ class Recent(Generic[T]):
         """Ask again at the next reader's, because something was changed here."""
         with self._lock:
             self._answer = None
+
+
+class Made(Generic[T]):
+    """Things made from documents, until the documents change.
+
+    Parameters
+    ----------
+    most : things kept, the last used.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: OrderedDict[Hashable, T] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, version: Hashable, make: Callable[[], T]) -> T:
+        """The thing of a version; readers who come while it is made may make it, too.
+
+        Parameters
+        ----------
+        version : of what it is made of.
+        make : makes it.
+        """
+        with self._lock:
+            if version in self._known:
+                self._known.move_to_end(version)
+                return self._known[version]
+        made = make()
+        with self._lock:
+            self._known[version] = made
+            while len(self._known) > self._most:
+                self._known.popitem(last=False)
+        return made

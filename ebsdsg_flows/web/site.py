@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse
 from pydantic import ValidationError
 
 from ebsdsg_flows.web.access import Access
+from ebsdsg_flows.web.figures import templates
 from ebsdsg_flows.web.tries import Tries
 from stores.documents import FileReference, short
 
@@ -76,6 +77,7 @@ class Site:
         }
         environment.globals["navigation"] = NAVIGATION
         environment.globals["static_version"] = static_version()
+        environment.globals["figure_templates"] = templates
         return environment
 
     def page(

@@ -6,15 +6,20 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response
+from markupsafe import Markup
 
 from ebsdsg_flows.web.answers import Answers, pattern_png, read_answers
-from ebsdsg_flows.web.curves import curves
+from ebsdsg_flows.web.figures import curves, elements, flow, reliability
 from ebsdsg_flows.web.pictures import HashKey
+from ebsdsg_flows.web.recent import Made
 from ebsdsg_flows.web.site import PAGE, Site
 from stores.documents import PredictionDocument
 
 SIDE_BY_SIDE = 8
 """Runs in one picture: as many as there are colours."""
+
+DRAWN = 100
+"""Runs whose figures are kept; they take 50 kB each, and half a second to make."""
 
 GALLERY = 24
 """Patterns of a cell of the confusion matrix shown at once."""
@@ -32,6 +37,7 @@ def router(site: Site) -> APIRouter:
     site : that they belong to.
     """
     pages = APIRouter()
+    drawn: Made[dict[str, Any]] = Made(DRAWN)
 
     @pages.get("/training")
     def runs(request: Request, page: Annotated[int, Query(ge=1, le=100_000)] = 1) -> Response:
@@ -53,12 +59,16 @@ def router(site: Site) -> APIRouter:
     def run(request: Request, key: str) -> Response:
         document = _run(site, key)
         prediction = _prediction(site, document)
+        matrix = _matrix(document, prediction)
         return site.page(
             request,
             "training_run",
             run=document,
-            figure=curves([document]),
-            confusion=_shares(document, prediction),
+            confusion=None if matrix is None else _shares(matrix),
+            **drawn.get(
+                _version(document, prediction),
+                lambda: _figures(site, document, prediction, matrix),
+            ),
             clickable=prediction is not None,
             of=_percent,
         )
@@ -129,22 +139,21 @@ def _answers(site: Site, run: dict[str, Any]) -> Answers:
     return read_answers(site.file(prediction["file"]), site.file(dataset["file"]))
 
 
-def _shares(run: dict[str, Any], prediction: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Confusion matrix with the share of the true class in every cell.
-
-    That of the evaluation where there is one, because its cells lead to patterns, else the last of
-    the training.
+def _matrix(run: dict[str, Any], prediction: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Confusion matrix: that of the evaluation where there is one, because its cells lead to
+    patterns, else the last of the training.
     """
     if prediction is not None:
-        classes = [row["class"] for row in prediction["summary"]["by_class"]]
-        counts = prediction["summary"]["confusion"]
-    elif run["confusion"]:
-        matrix = list(run["confusion"].values())[-1]
-        classes, counts = matrix["classes"], matrix["counts"]
-    else:
-        return None
-    rows = []
-    for true, line in zip(classes, counts, strict=True):
+        summary = prediction["summary"]
+        classes = [row["class"] for row in summary["by_class"]]
+        return {"classes": classes, "counts": summary["confusion"]}
+    return list(run["confusion"].values())[-1] if run["confusion"] else None
+
+
+def _shares(matrix: dict[str, Any]) -> dict[str, Any]:
+    """Confusion matrix with the share of the true class in every cell."""
+    classes, rows = matrix["classes"], []
+    for true, line in zip(classes, matrix["counts"], strict=True):
         total = sum(line)
         cells = [
             {"predicted": c, "n": n, "share": n / total if total else 0.0}
@@ -152,3 +161,37 @@ def _shares(run: dict[str, Any], prediction: dict[str, Any] | None) -> dict[str,
         ]
         rows.append({"true": true, "total": total, "cells": cells})
     return {"classes": classes, "rows": rows}
+
+
+def _version(run: dict[str, Any], prediction: dict[str, Any] | None) -> tuple[object, ...]:
+    """Changes when the figures of a run do."""
+    entries = ("key", "last_updated", "state", "accuracy")
+    lengths = (len(run["epochs"]), len(run["per_phase"]), len(run["calibration"]))
+    evaluated = prediction and prediction["file"]["sha256"]
+    return (*(run[entry] for entry in entries), *lengths, evaluated)
+
+
+def _figures(
+    site: Site,
+    run: dict[str, Any],
+    prediction: dict[str, Any] | None,
+    matrix: dict[str, Any] | None,
+) -> dict[str, Any]:
+    return {
+        "figure": curves([run]),
+        "flow": None if matrix is None else flow(matrix),
+        "reliability": _reliability(site, run, prediction),
+        "elements": elements(site.stores, run),
+    }
+
+
+def _reliability(
+    site: Site, run: dict[str, Any], prediction: dict[str, Any] | None
+) -> Markup | None:
+    """Reliability of a run whose answers for its own fold are there."""
+    if prediction is None or run["fold"] is None:
+        return None
+    try:
+        return reliability(site.file(prediction["file"]), run)
+    except HTTPException:
+        return None  # the file is gone; the rest of the page does not need it
