@@ -1,26 +1,56 @@
-"""The static report of a campaign: one HTML file that opens anywhere, without a network."""
+"""The static report of a campaign or a training run: one small HTML file that opens anywhere.
+
+It needs no network and no server.  Its figures are those of :mod:`ebsdsg_flows.figures`, drawn when
+it is opened, in the light or dark colours of its reader, by the part of plotly.js that they need;
+that part is compressed in the file (two thirds of a megabyte of it), and every figure's numbers
+stand below it as a table.
+"""
 
 from __future__ import annotations
 
 import base64
-import io
+import gzip
+import json
 import shutil
 import sys
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ebsdsg_flows.results import CampaignResults, campaign_results
+from ebsdsg_flows.figures.subject import find_subject
 from ebsdsg_flows.settings import get_settings
 from stores.version import code_version
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-    from plotly.graph_objects import Figure
-
+    from ebsdsg_flows.figures.named import NamedFigure
     from stores.collections import Stores
 
-GALLERY_PIXELS = 181
+EPOCH_COLUMNS = (
+    "epoch",
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+)
+
+PARTS = {
+    "workflow": "Workflow",
+    "confusion": "Confusion",
+    "subgroups": "Subgroups",
+    "phases": "Phases",
+    "elements": "Elements",
+    "reliability": "Certainty",
+    "set": "Certainty",
+    "quality": "Patterns",
+    "candidates": "Patterns",
+    "training": "Training",
+    "runs": "Training",
+    "methods": "Training",
+}
+"""Chapter of a figure, by the first word of its name, in the order of the report."""
 
 QUERIES = (
     (
@@ -54,14 +84,14 @@ def query_commands() -> list[tuple[str, str]]:
     ]
 
 
-def write_report(stores: Stores, campaign: str, directory: Path) -> Path:
-    """Write the report of a campaign.
+def write_report(stores: Stores, subject: str, directory: Path | None = None) -> Path:
+    """Write the report of a campaign or of a training run.
 
     Parameters
     ----------
     stores : open database.
-    campaign : name.
-    directory : folder for ``index.html``; made if missing.
+    subject : see :func:`ebsdsg_flows.figures.subject.find_subject`.
+    directory : folder for ``index.html``, made if missing; default: below the data root.
 
     Returns
     -------
@@ -69,108 +99,77 @@ def write_report(stores: Stores, campaign: str, directory: Path) -> Path:
 
     Raises
     ------
-    ebsdsg_flows.results.UnknownCampaign
-        If there is no such campaign.
+    ebsdsg_flows.figures.subject.UnknownSubject
+        If there is neither.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from plotly.offline import get_plotlyjs
 
+    from ebsdsg_flows.figures.collect import campaign_figures, run_figures
+    from ebsdsg_flows.overview import overview
+    from ebsdsg_flows.report_tables import campaign_tables, cell, run_tables
     from ebsdsg_sim.atomic_file import write_atomically
 
-    results = campaign_results(stores, campaign)
+    kind, document = find_subject(stores, subject)
+    if kind == "campaign":
+        found = overview(stores, document)
+        tables = campaign_tables(stores, document, found)
+        figures = campaign_figures(stores, document, found)
+    else:
+        tables, figures = run_tables(stores, document), run_figures(stores, document)
     environment = Environment(
-        loader=PackageLoader("ebsdsg_flows"), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader("ebsdsg_flows"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
+    environment.filters["cell"] = cell
     html = environment.get_template("report.html.j2").render(
-        campaign=results.campaign,
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
         version=code_version(),
-        results=results,
-        gallery=_gallery(results),
-        samples=_samples(results),
-        figures=[(title, _html(figure)) for title, figure in _figures(results)],
-        queries=query_commands(),
-        plotly=get_plotlyjs(),
+        parts=_parts(figures),
+        drawn=_drawn(figures) if figures else None,
+        plotly=_plotly() if figures else None,
+        queries=query_commands() if kind == "campaign" else [],
+        **tables,
     )
+    directory = directory or get_settings().root / "reports" / document["key"]
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "index.html"
     write_atomically(path, html.encode())
     return path.resolve()
 
 
-def _html(figure: Figure) -> str:
-    return figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
+def _parts(figures: Sequence[NamedFigure]) -> list[dict[str, Any]]:
+    """Chapters with their figures; kinds of labels stand side by side in one."""
+    parts: dict[str, list[NamedFigure]] = {title: [] for title in PARTS.values()}
+    for word, title in PARTS.items():
+        parts[title] += [entry for entry in figures if entry.name.split("_")[0] == word]
+    return [
+        {"id": title.lower(), "title": title, "figures": entries}
+        for title, entries in parts.items()
+        if entries
+    ]
 
 
-def _picture(image: Image) -> str:
-    """An image as a data URI."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _drawn(figures: Iterable[NamedFigure]) -> str:
+    """All figures without their template, and both templates: JSON, packed as the library is."""
+    from ebsdsg_ml.figures import template
+
+    plain = {}
+    for entry in figures:
+        figure = json.loads(str(entry.figure.to_json()))
+        figure["layout"].pop("template", None)
+        # the heading above it is the title
+        figure["layout"].setdefault("margin", {}).setdefault("t", 20)
+        plain[entry.name] = figure
+    text = json.dumps(
+        {"figures": plain, "templates": [template(False), template(True)]}, separators=(",", ":")
+    )
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
-def _gallery(results: CampaignResults) -> list[dict[str, Any]]:
-    """A thumbnail of every master pattern, with its labels."""
-    import numpy as np
-    from PIL import Image
-
-    from ebsdsg_sim.hdf5 import read_master_pattern
-    from ebsdsg_sim.preview import grey
-
-    root = get_settings().root
-    axis = np.linspace(-1, 1, GALLERY_PIXELS)
-    disc = axis[:, None] ** 2 + axis[None, :] ** 2 <= 1
-    pictures = []
-    for row in results.structures:
-        if row["file"] is None:
-            continue
-        ball = read_master_pattern(root / row["file"]).stereographic(size=GALLERY_PIXELS)
-        image = Image.fromarray(grey(ball, disc)[::-1])
-        pictures.append({**row, "picture": _picture(image)})
-    return pictures
-
-
-def _samples(results: CampaignResults) -> list[dict[str, Any]]:
-    """A contact sheet of every data set: a few patterns of each class."""
-    from ebsdsg_ml.dataset_sheet import dataset_sheet
-
-    root = get_settings().root
-    sheets = []
-    for label, document in results.datasets.items():
-        sheet = dataset_sheet(root / document["file"]["path"])
-        sheets.append({"label": label, "picture": _picture(sheet), "n": document["n_patterns"]})
-    return sheets
-
-
-EPOCH_COLUMNS = (
-    "epoch",
-    "train_loss",
-    "train_accuracy",
-    "validation_loss",
-    "validation_accuracy",
-)
-
-
-def _figures(results: CampaignResults) -> list[tuple[str, Figure]]:
-    from ebsdsg_ml.figures import confusion_figure, phase_accuracy_figure, training_figure
-
-    figures = []
-    for label, evaluation in results.evaluations.items():
-        figure = confusion_figure(evaluation["confusion"], evaluation["classes"])
-        figures.append((f"Confusion matrix, {label} space groups", figure))
-    for label, evaluation in results.evaluations.items():
-        figure = phase_accuracy_figure(evaluation["by_phase"])
-        figures.append((f"Accuracy of every phase, {label} space groups", figure))
-    histories = {
-        _run_name(run): [{name: row.get(name) for name in EPOCH_COLUMNS} for row in run["epochs"]]
-        for run in results.trainings
-        if run["epochs"]
-    }
-    if histories:
-        figures.append(("Training", training_figure(histories)))
-    return figures
-
-
-def _run_name(run: dict[str, Any]) -> str:
-    fold = "all folds" if run["fold"] is None else f"fold {run['fold']}"
-    return f"{run['labels']}, {fold}"
+@cache
+def _plotly() -> str:
+    """plotly.js for plane axes, packed by gzip, in letters."""
+    packed = resources.files("ebsdsg_flows").joinpath("static", "plotly-cartesian.min.js.gz")
+    return base64.b64encode(packed.read_bytes()).decode()

@@ -14,7 +14,7 @@ Workers = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
-    for command in (demo, submit, run, status, show, pause, resume, cancel, query, report):
+    for command in (demo, submit, run, status, show, pause, resume, cancel, query, report, figures):
         app.command()(command)
 
 
@@ -119,16 +119,35 @@ def query(
     print_query(open_stores(), collection, criteria, chosen, limit)
 
 
+Subject = Annotated[
+    str, typer.Argument(help="Name of a campaign, or key of a training run (its first letters).")
+]
+
+
 def report(
-    campaign: Annotated[str, typer.Argument(help="Name of a campaign.")],
+    subject: Subject,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; default: below the data root.")
     ] = None,
 ) -> None:
-    """Write the static report of a campaign."""
+    """Write a campaign or a training run as one HTML file that can be mailed."""
     from ebsdsg_flows.report import write_report
     from ebsdsg_flows.session import open_stores
-    from ebsdsg_flows.settings import get_settings
 
-    folder = output or get_settings().root / "reports" / campaign
-    print(write_report(open_stores(), campaign, folder))
+    print(write_report(open_stores(), subject, output))
+
+
+def figures(
+    subject: Subject,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")],
+    suffix: Annotated[
+        str, typer.Option("--format", "-f", help="svg, png (by a browser), html or json.")
+    ] = "svg",
+    dark: Annotated[bool, typer.Option("--dark", help="Light text on a dark background.")] = False,
+) -> None:
+    """Write every figure that the data of a campaign or a training run supports."""
+    from ebsdsg_flows.figures.collect import write_figures
+    from ebsdsg_flows.session import open_stores
+
+    for path in write_figures(open_stores(), subject, output, suffix, dark=dark):
+        print(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ebsdsg_flows.figures.named import NamedFigure
@@ -45,29 +45,49 @@ def answer_figures(
     ebsdsg_flows.datasets.MissingPattern
         If answers are not where the database says.
     """
-    import numpy as np
-
-    from ebsdsg_ml.calibration import Calibration
     from ebsdsg_ml.evaluate import join
-    from ebsdsg_ml.temperature import soft_max
 
     pairs = [(run, kept_answers(stores, run)) for run in runs]
     known = [(run, answers) for run, answers in pairs if answers is not None]
     if not known:
         return []
-    figures = []
-    calibrations = [run.get("calibration", {}).get("evaluation") for run, _ in known]
-    if all(calibrations):
-        loaded = [Calibration.from_dict(values) for values in calibrations]
-        after = [c.probabilities(a.logits) for c, (_, a) in zip(loaded, known, strict=True)]
-        before = [soft_max(a.logits) for _, a in known]
-        truth = np.concatenate([a.truth for _, a in known])
-        figures.append(_reliability(np.concatenate(before), np.concatenate(after), truth, suffix))
-        if all(c.coverage is not None for c in loaded):
-            sets = [c.sets(p) for c, p in zip(loaded, after, strict=True)]
-            coverage = loaded[0].coverage or 0
-            figures.append(_sizes(np.concatenate(sets), truth, coverage, suffix))
-    return figures + _of_patterns(stores, runs[0]["dataset"], join([a for _, a in known]), suffix)
+    joined = join([answers for _, answers in known])
+    figures = certainty_figures([(run, a.logits, a.truth) for run, a in known], suffix)
+    return figures + _of_patterns(stores, runs[0]["dataset"], joined, suffix)
+
+
+def certainty_figures(
+    answered: Sequence[tuple[Mapping[str, Any], np.ndarray, np.ndarray]], suffix: str = ""
+) -> list[NamedFigure]:
+    """Reliability and sizes of sets of runs that are calibrated by other answers than these.
+
+    Parameters
+    ----------
+    answered : runs' documents, each with the (n, classes) outputs and the (n,) true classes of the
+        patterns that it did not see.
+    suffix : for names and titles.
+
+    Returns
+    -------
+    Nothing if a run has no such calibration.
+    """
+    import numpy as np
+
+    from ebsdsg_ml.calibration import Calibration
+    from ebsdsg_ml.temperature import soft_max
+
+    calibrations = [run.get("calibration", {}).get("evaluation") for run, _, _ in answered]
+    if not all(calibrations):
+        return []
+    loaded = [Calibration.from_dict(values) for values in calibrations]
+    after = [c.probabilities(logits) for c, (_, logits, _) in zip(loaded, answered, strict=True)]
+    before = [soft_max(logits) for _, logits, _ in answered]
+    truth = np.concatenate([true for _, _, true in answered])
+    figures = [_reliability(np.concatenate(before), np.concatenate(after), truth, suffix)]
+    if all(c.coverage is not None for c in loaded):
+        sets = [c.sets(p) for c, p in zip(loaded, after, strict=True)]
+        figures.append(_sizes(np.concatenate(sets), truth, loaded[0].coverage or 0, suffix))
+    return figures
 
 
 def _reliability(
@@ -181,7 +201,7 @@ def _mistake(opened: OpenDataset, answers: Evaluation, suffix: str) -> NamedFigu
             return None
         best = int(others[likeness[others].argmax()])
         formula = opened.phases[int(opened.phase[best])]["formula"]
-        candidates[f"{formula}, {kind} {class_name(number)}"] = np.asarray(opened.patterns[best])
+        candidates[f"{formula}<br>{kind} {class_name(number)}"] = np.asarray(opened.patterns[best])
     name = f"{answers.formulas[phase]}"
     return NamedFigure.of(
         "candidates",

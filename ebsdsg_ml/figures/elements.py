@@ -54,7 +54,7 @@ def element_figure(rows: Sequence[Mapping[str, Any]], title: str = "") -> Figure
                 "size": [8 + 14 * row["error"] for row in rows],
                 "symbol": ["x" if row["error"] > 0.5 else "circle" for row in rows],
                 "line": {"color": "#808080", "width": 1},
-                "colorbar": share_bar("patterns told wrong [%]; × more than half"),
+                "colorbar": share_bar("told wrong [%], × over half"),
             },
             customdata=[
                 [
@@ -72,8 +72,8 @@ def element_figure(rows: Sequence[Mapping[str, Any]], title: str = "") -> Figure
     figure.update_layout(
         title=title,
         template=template(),
-        xaxis={"title": "difference of the atomic numbers, ΔZ [1]", "rangemode": "tozero"},
-        yaxis={"title": "mean atomic number [1]", "range": [0, 1.12 * highest]},
+        xaxis={"title": "ΔZ of the two elements [1]", "rangemode": "tozero"},
+        yaxis={"title": "mean atomic number Z [1]", "range": [0, 1.12 * highest]},
         height=520,
         margin={"b": 140},
     )

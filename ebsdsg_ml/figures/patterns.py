@@ -59,7 +59,7 @@ def candidate_figure(
     score = {key: normalised_cross_correlation(flat[name], flat[key]) for key in candidates}
     titles = [name, ""]
     for key in candidates:
-        titles += [f"{key}<br>NCC {score[key]:.3f}", f"{name} less<br>{key}"]
+        titles += [f"{key}<br>NCC {score[key]:.3f}", "difference"]
     figure = _grid(rows=len(given), columns=2, titles=titles, empty=(0, 1))
     for row, (key, image) in enumerate(flat.items(), 1):
         figure.add_trace(_image(_levels(image, -2.5, 2.5)), row=row, col=1)

@@ -91,7 +91,7 @@ def subgroup_figure(rows: Sequence[Mapping[str, Any]], title: str = "") -> Figur
                 name=name + share,
             )
         )
-    hidden = {"visible": False, "range": [-1.35, 1.35]}
+    hidden = {"visible": False, "range": [-1.25, 1.25]}
     figure.update_layout(
         title=title, template=template(), xaxis=hidden, yaxis=hidden, height=560, margin={"b": 90}
     )
@@ -117,7 +117,7 @@ def _steps(figure: Figure, wrong: Sequence[Mapping[str, Any]], at: Mapping[int, 
             mode="lines",
             line={"color": "#808080", "dash": "dash", "width": 2},
             hoverinfo="skip",
-            name="a group and its maximal klassengleiche subgroup",
+            name="maximal klassengleiche subgroup",
         )
     )
 
@@ -136,7 +136,7 @@ def _arrow(figure: Figure, row: Mapping[str, Any], at: Mapping[int, Any], width:
         bgcolor=CLEAR,
         showarrow=True,
         arrowhead=2,
-        arrowsize=1 if width > 3 else 1.6,
+        arrowsize=0.7 if width > 6 else 1 if width > 3 else 1.6,
         arrowwidth=max(width, 0.8),
         arrowcolor=ALONG if row["index"] is not None else ACROSS,
         opacity=0.9,

@@ -37,7 +37,7 @@ def training_figure(
         epochs = [row["epoch"] for row in rows]
         first = True
         for place, quantity, factor in ((1, "loss", 1), (2, "accuracy", 100)):
-            for part, dash in (("train", "dot"), ("validation", "solid")):
+            for part, dash in (("validation", "solid"), ("train", "dot")):
                 values = [row.get(f"{part}_{quantity}") for row in rows]
                 if all(value is None for value in values):
                     continue

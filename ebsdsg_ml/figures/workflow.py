@@ -25,7 +25,7 @@ STATES = {
 """Colour and hatching of each state."""
 
 
-LINE_LENGTH = 44
+LINE_LENGTH = 38
 """Letters that fit beside each other on a phone."""
 
 

@@ -43,7 +43,7 @@ def test_training_curves() -> None:
     figure = training_figure({"fold 0": [row(1, 0.4), row(2, 0.9)], "final": [row(1, None)]})
     names = [trace.name for trace in figure.data]
     assert names.count("fold 0") == 4 and names.count("final") == 2
-    accuracy = [t for t in figure.data if t.name == "fold 0"][3]
+    accuracy = [t for t in figure.data if t.name == "fold 0"][2]
     assert list(accuracy.y) == [40, 90]
     assert figure.layout.yaxis.title.text == "cross entropy [nat]"
     assert figure.layout.yaxis2.title.text == "accuracy [%]"
