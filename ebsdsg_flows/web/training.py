@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response
-from markupsafe import Markup
 
+from ebsdsg_flows.figures.training import training_figures
 from ebsdsg_flows.web.answers import Answers, pattern_png, read_answers
-from ebsdsg_flows.web.figures import curves, elements, flow, reliability
+from ebsdsg_flows.web.figures import Drawn, drawn, run_figures
 from ebsdsg_flows.web.pictures import HashKey
 from ebsdsg_flows.web.recent import Made
 from ebsdsg_flows.web.site import PAGE, Site
@@ -37,7 +38,7 @@ def router(site: Site) -> APIRouter:
     site : that they belong to.
     """
     pages = APIRouter()
-    drawn: Made[dict[str, Any]] = Made(DRAWN)
+    made: Made[list[Drawn]] = Made(DRAWN)
 
     @pages.get("/training")
     def runs(request: Request, page: Annotated[int, Query(ge=1, le=100_000)] = 1) -> Response:
@@ -52,7 +53,11 @@ def router(site: Site) -> APIRouter:
     ) -> Response:
         documents = [_run(site, key) for key in run]
         return site.page(
-            request, "training_compare", runs=documents, figure=curves(documents), of=_percent
+            request,
+            "training_compare",
+            runs=documents,
+            figures=[drawn(figure) for figure in training_figures(documents)],
+            of=_percent,
         )
 
     @pages.get("/training/{key}")
@@ -65,13 +70,24 @@ def router(site: Site) -> APIRouter:
             "training_run",
             run=document,
             confusion=None if matrix is None else _shares(matrix),
-            **drawn.get(
-                _version(document, prediction),
-                lambda: _figures(site, document, prediction, matrix),
-            ),
             clickable=prediction is not None,
             of=_percent,
         )
+
+    @pages.get("/training/{key}/figures")
+    def figures(request: Request, key: str) -> Response:
+        document = _run(site, key)
+        prediction = _prediction(site, document)
+        found = made.get(
+            _version(document, prediction),
+            lambda: run_figures(
+                site.stores,
+                document,
+                _matrix(document, prediction),
+                _answers_file(site, document, prediction),
+            ),
+        )
+        return site.page(request, "training_figures", figures=found)
 
     @pages.get("/training/{key}/confusion")
     def cell(
@@ -171,27 +187,13 @@ def _version(run: dict[str, Any], prediction: dict[str, Any] | None) -> tuple[ob
     return (*(run[entry] for entry in entries), *lengths, evaluated)
 
 
-def _figures(
-    site: Site,
-    run: dict[str, Any],
-    prediction: dict[str, Any] | None,
-    matrix: dict[str, Any] | None,
-) -> dict[str, Any]:
-    return {
-        "figure": curves([run]),
-        "flow": None if matrix is None else flow(matrix),
-        "reliability": _reliability(site, run, prediction),
-        "elements": elements(site.stores, run),
-    }
-
-
-def _reliability(
+def _answers_file(
     site: Site, run: dict[str, Any], prediction: dict[str, Any] | None
-) -> Markup | None:
-    """Reliability of a run whose answers for its own fold are there."""
+) -> Path | None:
+    """Answers of a run for the fold that it did not see; ``None`` if there are none."""
     if prediction is None or run["fold"] is None:
         return None
     try:
-        return reliability(site.file(prediction["file"]), run)
+        return site.file(prediction["file"])
     except HTTPException:
-        return None  # the file is gone; the rest of the page does not need it
+        return None  # it is gone; the rest of the page does not need it

@@ -195,9 +195,9 @@ def test_a_cell_of_the_confusion_leads_to_a_phase_and_to_a_pattern(
     page, _ = open_page(browser, served.address, "light", 1200)
     page.goto(f"{served.address}/training")
     page.get_by_role("link", name="run-1").click()
-    page.locator("#flow .main-svg").first.wait_for()
-    place = page.locator("#curves .main-svg").nth(1).bounding_box()
-    plot = page.locator("#curves").bounding_box()
+    page.locator("#subgroups .main-svg").first.wait_for()
+    place = page.locator("#training .main-svg").nth(1).bounding_box()
+    plot = page.locator("#training").bounding_box()
     assert place["y"] < plot["y"] + 10  # the layers of the figure lie on each other
     cell = page.get_by_role("row", name="225").get_by_role("link", name=f"{MISTAKEN}")
     cell.first.click()

@@ -61,30 +61,36 @@ def test_the_figures_of_a_run_hold_its_numbers(site: Site, stores: Stores, datas
         {"$set": {"per_phase": [phase], "calibration": {"evaluation": calibration}}},
     )
     client = site()
-    found = figures(client.get("/training/run-1").text)
+    page = client.get("/training/run-1").text
+    assert 'hx-get="/training/run-1/figures"' in page
+    found = figures(page + client.get("/training/run-1/figures").text)
     assert set(found) == {
-        "figure-templates", "curves-data", "flow-data", "reliability-data", "elements-1-data",
+        "figure-templates", "training-data", "subgroups-data", "reliability-data", "set_size-data",
+        "phases-data", "elements_rock_salt-data",
     }  # fmt: skip
-    assert found["curves-data"]["data"][0]["y"] == [1, 0.5]
-    told = json.dumps(found["flow-data"])
+    assert [1, 0.5] in [trace["y"] for trace in found["training-data"]["data"]]
+    told = json.dumps(found["subgroups-data"])
     assert f"100 % of {MISTAKEN}" in told  # all mistakes are along a step, from 225 to 221
-    assert {trace["name"] for trace in found["reliability-data"]["data"]} >= {"before", "after"}
-    assert found["elements-1-data"]["data"][0]["x"] == [17 - 11]
+    assert {trace["name"] for trace in found["reliability-data"]["data"]} >= {
+        "as trained",
+        "calibrated",
+    }
+    assert found["elements_rock_salt-data"]["data"][0]["x"] == [17 - 11]
     light, dark = (found["figure-templates"][k]["layout"] for k in ("light", "dark"))
     assert light["paper_bgcolor"] != dark["paper_bgcolor"]
     # made once, and again when the run changes
     stores.training_runs.update_one({"key": "run-1"}, {"$set": {"per_phase": []}})
-    assert "elements-1-data" not in figures(client.get("/training/run-1").text)
+    again = figures(client.get("/training/run-1/figures").text)
+    assert set(again) == {"training-data", "subgroups-data", "reliability-data", "set_size-data"}
 
 
 def test_runs_are_compared_side_by_side(site: Site, dataset: str) -> None:
     client = site()
     assert client.get("/training").text.count('name="run"') == 2
     text = client.get("/training/compare?run=run-1&run=run-2").text
-    names = {trace["name"] for trace in figures(text)["curves-data"]["data"]}
-    assert {"true, fold 0 (run-1)", "true, all folds, mcd (run-2)"} <= {
-        name.partition("), ")[0] + ")" for name in names
-    }
+    names = {trace["name"] for trace in figures(text)["training-data"]["data"]}
+    told = " ".join(names)
+    assert "true, fold 0 (run-1)" in told and "true, all folds, mcd (run-2)" in told
     assert client.get("/training/compare?run=run-1&run=none").status_code == 404
     assert client.get("/training/compare?" + "&".join(["run=run-1"] * 9)).status_code == 422
 
@@ -95,6 +101,7 @@ def test_runs_are_compared_side_by_side(site: Site, dataset: str) -> None:
         ("/training/none", 404),
         ("/training/%00", 404),
         ("/training/..%2f..%2fetc", 404),
+        ("/training/none/figures", 404),
         ("/training/run-1/confusion", 422),
         ("/training/run-1/confusion?true=225&predicted=227", 404),
         ("/training/run-1/confusion?true=225&predicted=999", 422),
@@ -124,3 +131,4 @@ def test_files_outside_the_data_root_are_not_shown(
     assert client.get("/training/run-1/confusion?true=225&predicted=221").status_code == 404
     (root / "predictions" / "run-1.npz").unlink()
     assert client.get("/training/run-1").status_code == 200
+    assert client.get("/training/run-1/figures").status_code == 200
