@@ -60,6 +60,8 @@ from stores.runs import claim
 from stores.states import State, now
 
 REPEATS = 10
+WARM = 30
+"""Seconds after the start of the server, which loads libraries behind its first answers."""
 GROUP_PHASES = 167
 """Phases of each of the six groups in the data set: a thousand together, as a fold of the paper."""
 
@@ -84,7 +86,7 @@ def pages(run: str, dataset: str) -> tuple[str, ...]:
         "/structures?group=225&page=20",
         "/structures?text=NiAl",
         "/structures/mp-2",
-        "/structures/mp-2593",
+        "/structures/mp-259",
         f"/master-patterns/{pattern}/view?energy=3",
         f"/master-patterns/{pattern}/lambert/north/3.png",
         "/training",
@@ -93,7 +95,6 @@ def pages(run: str, dataset: str) -> tuple[str, ...]:
         f"/training/{run}/confusion?true=225&predicted=221",
         f"/datasets/{dataset}/patterns/7.png",
         "/predict",
-        "/login",
     )
 
 
@@ -104,7 +105,8 @@ def add_structures(stores: Stores, n: int) -> None:
     group = {"number": 225, "symbol": "Fm-3m", "hall_number": 523, "point_group": "m-3m",
              "origin_choice": None}  # fmt: skip
     common: dict[str, Any] = {
-        "formula": "NiAl", "crystal": crystal, "crystal_hash": crystal_hash(crystal),
+        "formula": "NiAl", "composition": {"Ni": 4, "Al": 4}, "elements": ["Al", "Ni"],
+        "crystal": crystal, "crystal_hash": crystal_hash(crystal),
         "space_group": group, "volume_conventional": 43.0, "volume_primitive": 43.0,
         "n_atoms": 8, "n_atoms_primitive": 2, "density": 5.0, "prototype": "AB_cF8_225_4_4",
         "symprec": 0.1, "source": {"kind": "python", "identifier": "x", "reference": ""},
@@ -122,12 +124,13 @@ def add_master_pattern(stores: Stores, root: Path) -> None:
     key = f"{4:064x}"
     simulation = stores.simulations.find_one({"key": key}) or {}
     crystal = Crystal.from_dict({"name": "NiAl", **simulation["crystal"]})
+    stores.simulations.update_one({"key": key}, {"$set": {"crystal.name": "NiAl"}})
     parameters = SimulationParameters(npx=300, n_electrons=20_000, mc_pixels=51)
     ramp = np.linspace(1, 2, 601, dtype=np.float32)
     maps = np.stack([np.add.outer(ramp, ramp**2)] * len(parameters.energies))[None]
     monte_carlo = MonteCarlo(
         accum_e=np.ones((len(parameters.energies), 51, 51), dtype=np.int64),
-        accum_z=np.ones((len(parameters.energies), 100, 6, 6), dtype=np.int64),
+        accum_z=np.ones((len(parameters.energies), 100, 5, 5), dtype=np.int64),
         energies=parameters.energies,
         depth_step=parameters.depth_step,
         n_electrons=20_000,
@@ -472,6 +475,7 @@ def main() -> None:
             paths = pages(*add_training(stores, root))
             process, address = serve(root, "ebsdsg")
             try:
+                time.sleep(WARM)
                 database = stores.client.admin.command("serverStatus")["pid"]
                 one = alone(address, paths, [process.pid, database])
                 show("one reader", one)

@@ -38,8 +38,10 @@ from stores.states import State
 
 TOKEN = "a token for the pictures only"
 WIDTHS = {"desktop": 1000, "phone": 390}
-TALLEST = 3000
-COLOURS = 96
+TALLEST = 6000
+COLOURS = 200
+EAGER = "for (const image of document.querySelectorAll('img[loading]')) image.loading = 'eager'"
+"""Pictures further down are loaded when somebody scrolls, which nobody does here."""
 
 ENDS = {
     "timed_out": Failure(
@@ -176,6 +178,7 @@ def save(page: Any, path: Path) -> None:
     """The page from its top, as a PNG of few colours."""
     from PIL import Image
 
+    page.evaluate(EAGER)
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(500)
     image = Image.open(io.BytesIO(page.screenshot(full_page=True)))

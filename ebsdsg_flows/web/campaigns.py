@@ -61,15 +61,19 @@ class Overviews:
             Whatever went wrong when it was counted last, once.
         """
         name = campaign["key"]
+        mine = None
         with self._lock:
             known = self._known.get(name)
             counting = self._counting.get(name)
             old = known is None or time.monotonic() - known[0] > max(FRESH, 10 * known[1])
             if old and (counting is None or not counting.is_alive()):
-                counting = threading.Thread(target=self._count, args=(campaign,), daemon=True)
+                counting = mine = threading.Thread(
+                    target=self._count, args=(campaign,), daemon=True
+                )
                 self._counting[name] = counting
                 counting.start()
-        if known is None and counting is not None:
+        # who asks first, and who would see nothing, waits a little
+        if counting is not None and (known is None or mine is not None):
             counting.join(WAIT)
             known = self._known.get(name)
         with self._lock:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import threading
 
 from ebsdsg_flows.session import open_stores
 from ebsdsg_flows.settings import get_settings
 from ebsdsg_flows.web.access import Access, AccessError
+
+log = logging.getLogger(__name__)
 
 
 def serve(
@@ -51,6 +55,7 @@ def serve(
     if not access.open_reading:
         rights = "everything needs the token"
     shown = f"[{host}]" if ":" in host else host
+    threading.Thread(target=_load_libraries, daemon=True).start()
     print(f"http://{shown}:{port}{root_path}/ ({rights}); Ctrl-C stops it", file=sys.stderr)
     uvicorn.run(
         app,
@@ -64,3 +69,13 @@ def serve(
         access_log=False,
         timeout_keep_alive=15,
     )
+
+
+def _load_libraries() -> None:
+    """What the first reader of a structure, a run or an answer would wait for: torch and plotly."""
+    from ebsdsg_flows.web import figures
+    from ebsdsg_ml import predict
+    from ebsdsg_sim import energy_map, zone_axes
+
+    figures.workflow([{"stage": "", "unit": "", "states": {"completed": 1}}])
+    log.debug("loaded %s, %s, %s", predict.__name__, energy_map.__name__, zone_axes.__name__)
