@@ -60,9 +60,9 @@ def reliability_figure(
                 name=name,
             )
         )
+    figure.layout.template = template()
     figure.update_layout(
         title=title,
-        template=template(),
         xaxis={"title": "probability of the answer [%]", "range": [0, 101]},
         yaxis={"title": "share of right answers [%]", "range": [0, 101]},
         height=520,
@@ -108,9 +108,9 @@ def set_size_figure(tables: Mapping[str, Sequence[Mapping[str, Any]]], title: st
                     offsetgroup=str(i),
                 )
             )
+    figure.layout.template = template()
     figure.update_layout(
         title=title,
-        template=template(),
         barmode="stack",
         xaxis={"title": "space groups in the set [1]", "dtick": 1},
         yaxis={"title": "share of patterns [%]", "rangemode": "tozero"},

@@ -81,9 +81,9 @@ def method_figure(
             line={"dash": "dot", "width": 1},
             annotation={"text": "guessing", "font": {"size": 11}},
         )
+    figure.layout.template = template()
     figure.update_layout(
         title=title,
-        template=template(),
         xaxis={"title": quantity, "range": [0, 101]},
         yaxis={
             "title": "severity",

@@ -57,9 +57,9 @@ def confusion_figure(matrix: ArrayLike, classes: Sequence[int], title: str = "")
         )
     )
     ticks = {"tickmode": "array", "tickvals": names, "ticktext": [short_name(c) for c in classes]}
+    figure.layout.template = template()
     figure.update_layout(
         title=title,
-        template=template(),
         xaxis={"title": "predicted space group", "showgrid": False, **ticks},
         yaxis={
             "title": "space group of the phase",

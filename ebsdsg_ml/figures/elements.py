@@ -69,9 +69,9 @@ def element_figure(rows: Sequence[Mapping[str, Any]], title: str = "") -> Figure
             showlegend=False,
         )
     )
+    figure.layout.template = template()
     figure.update_layout(
         title=title,
-        template=template(),
         xaxis={"title": "ΔZ of the two elements [1]", "rangemode": "tozero"},
         yaxis={"title": "mean atomic number Z [1]", "range": [0, 1.12 * highest]},
         height=520,

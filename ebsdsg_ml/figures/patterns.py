@@ -85,9 +85,9 @@ def candidate_figure(
         row=2,
         col=2,
     )
+    figure.layout.template = template()
     figure.update_layout(
         title=title,
-        template=template(),
         height=180 + 280 * len(given),
         margin={"b": 130, "t": 70},
     )
@@ -139,9 +139,9 @@ def debye_waller_figure(
         figure.add_trace(
             _image(_levels(image, low, high)), row=place // columns + 1, col=place % columns + 1
         )
+    figure.layout.template = template()
     figure.update_layout(
         title=title,
-        template=template(),
         height=120 + 330 * -(-len(images) // columns),
         margin={"t": 110},
     )
@@ -246,6 +246,6 @@ def _image(pixels: np.ndarray) -> object:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(pixels).convert("RGB").save(buffer, format="PNG", optimize=True)
+    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
     source = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
     return go.Image(source=source, hoverinfo="x+y")

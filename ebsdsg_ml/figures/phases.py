@@ -22,6 +22,10 @@ PATTERNS = ("", "/", "x", "\\", ".", "-", "+", "|")
 """Hatchings of bars, so that classes differ in more than their colour."""
 
 
+SHORT = 14
+"""Letters of a run's name up to which it stands at its column."""
+
+
 def phase_accuracy_figure(rows: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
     """Accuracy of every phase with its 95 % interval, by class (the paper's SI Fig. 8).
 
@@ -81,9 +85,9 @@ def phase_accuracy_figure(rows: Sequence[Mapping[str, Any]], title: str = "") ->
                     xanchor="left",
                     font={"size": 11},
                 )
+    figure.layout.template = template()
     figure.update_layout(
         title=title,
-        template=template(),
         xaxis={
             "title": "accuracy, 95 % interval [%]",
             "range": [0, 130],
@@ -155,9 +159,9 @@ def quality_figure(
                 showlegend=len(curves) > 1,
             )
         )
+    figure.layout.template = template()
     figure.update_layout(
         title=title,
-        template=template(),
         xaxis={"title": quality},
         yaxis={"title": "accuracy, 95 % interval [%]", "range": [0, 102]},
         height=420,
@@ -189,7 +193,9 @@ def run_table_figure(table: Sequence[Mapping[str, Any]], title: str = "") -> Fig
     phases = [name for name in table[0] if name not in own]
     shown = {"all patterns": "accuracy", "mean of phases": "mean_of_phases"}
     shown |= {name: name for name in sorted(phases, key=lambda n: by_run["mean"][n])}
-    across = [*(f"run {i}" for i in range(1, len(runs) + 1)), "mean<br>± 95 %"]
+    # keys of the database are too long to stand above each other
+    short = [run if len(run) <= SHORT else f"run {i}" for i, run in enumerate(runs, 1)]
+    across = [*short, "mean<br>± 95 %"]
     z = [[100 * by_run[run][column] for run in (*runs, "mean")] for column in shown.values()]
     halves = [by_run["half_width"][column] for column in shown.values()]
     text = [
@@ -217,9 +223,9 @@ def run_table_figure(table: Sequence[Mapping[str, Any]], title: str = "") -> Fig
             colorbar=share_bar("accuracy [%]"),
         )
     )
+    figure.layout.template = template()
     figure.update_layout(
         title=title,
-        template=template(),
         xaxis={"title": "run", "showgrid": False},
         yaxis={
             "title": "phase",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,35 +83,33 @@ def _draw(
 ) -> None:
     """Let one browser draw all of them."""
     import kaleido
-    from choreographer.errors import BrowserFailedError, ChromeNotFoundError
+    from choreographer.errors import BrowserDepsError, BrowserFailedError, ChromeNotFoundError
 
-    try:
+    async def drawn() -> None:
         # no figure has formulas; without this it asks the internet for what draws them
-        kaleido.start_sync_server(silence_warnings=True, mathjax=False)
-    except ChromeNotFoundError as error:
-        raise FigureError(_no_browser("there is none")) from error
-    try:
-        for path, figure in figures.items():
-            content = kaleido.calc_fig_sync(
-                figure,
-                opts={
-                    "format": path.suffix.lower()[1:],
+        async with kaleido.Kaleido(mathjax=False) as browser:
+            for path, figure in figures.items():
+                kind = path.suffix.lower()[1:]
+                options = {
+                    "format": kind,
                     "width": width,
                     "height": figure.layout.height,
-                    "scale": scale if path.suffix.lower() == ".png" else 1,
-                },
-            )
-            files[path].write_bytes(content)
+                    "scale": scale if kind == "png" else 1,
+                }
+                files[path].write_bytes(await browser.calc_fig(figure, options))
+
+    try:
+        # in a thread of its own, as a notebook's thread has its event loop already
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(lambda: asyncio.run(drawn())).result()
     except ChromeNotFoundError as error:
-        raise FigureError(_no_browser("there is none")) from error
-    except BrowserFailedError as error:
-        raise FigureError(_no_browser(f"it does not start: {error}")) from error
-    finally:
-        kaleido.stop_sync_server(silence_warnings=True)
+        raise FigureError(_no_browser("none is found")) from error
+    except (BrowserFailedError, BrowserDepsError) as error:
+        raise FigureError(_no_browser("the one that is found does not start")) from error
 
 
 def _no_browser(why: str) -> str:
     return (
         f"SVG and PNG are drawn by Chrome or Chromium, and {why}: install it (Debian: apt-get "
-        "install chromium), name it in BROWSER_PATH, or write .html or .json instead"
+        "install chromium) or name it in BROWSER_PATH, or write .html or .json instead"
     )

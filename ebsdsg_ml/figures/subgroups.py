@@ -92,9 +92,8 @@ def subgroup_figure(rows: Sequence[Mapping[str, Any]], title: str = "") -> Figur
             )
         )
     hidden = {"visible": False, "range": [-1.25, 1.25]}
-    figure.update_layout(
-        title=title, template=template(), xaxis=hidden, yaxis=hidden, height=560, margin={"b": 90}
-    )
+    figure.layout.template = template()
+    figure.update_layout(title=title, xaxis=hidden, yaxis=hidden, height=560, margin={"b": 90})
     return figure
 
 

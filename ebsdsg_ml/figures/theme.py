@@ -75,6 +75,7 @@ def share_bar(title: str) -> dict[str, Any]:
         "title": {"text": title, "side": "bottom"},
         "orientation": "h",
         "thickness": 10,
+        "outlinewidth": 0,
         "yref": "container",
         "y": 0,
         "yanchor": "bottom",
@@ -150,5 +151,5 @@ def themed(figure: Figure, dark: bool = False) -> Figure:
     import plotly.graph_objects as go
 
     copy = go.Figure(figure)
-    copy.update_layout(template=template(dark))
+    copy.layout.template = template(dark)
     return copy

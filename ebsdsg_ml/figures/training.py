@@ -76,7 +76,6 @@ def training_figure(
             )
         )
     names = 2 + (len(histories) if len(histories) > 1 else 0)
-    figure.update_layout(
-        title=title, template=template(), height=520 + 20 * names, margin={"b": 70 + 20 * names}
-    )
+    figure.layout.template = template()
+    figure.update_layout(title=title, height=520 + 20 * names, margin={"b": 70 + 20 * names})
     return figure

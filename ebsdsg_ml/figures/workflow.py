@@ -99,9 +99,9 @@ def workflow_figure(stages: Sequence[Mapping[str, Any]], title: str = "") -> Fig
                 arrowhead=2,
                 arrowwidth=2,
             )
+    figure.layout.template = template()
     figure.update_layout(
         title=title,
-        template=template(),
         barmode="stack",
         bargap=0.6,
         xaxis={

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ebsdsg_ml.analysis.confusion import AnalysisError, confusion_table, joined_confusion
+from ebsdsg_ml.analysis.flow import confusion_flow
 from ebsdsg_ml.analysis.phases import light_element_statistics, phase_table, weak_phases
 from ebsdsg_ml.analysis.prototypes import element_differences, prototype_share
 from ebsdsg_ml.analysis.runs import accuracy_by_quality, run_table
@@ -55,6 +56,18 @@ def test_confusion_by_counts_and_by_shares() -> None:
     assert shares[1]["225"] is None
     with pytest.raises(AnalysisError, match="221, 229"):
         joined_confusion([first, {"classes": [221, 229], "counts": [[1, 0], [0, 1]]}])
+
+
+def test_flow_of_wrong_answers_over_the_subgroups() -> None:
+    rows = confusion_flow({"classes": [221, 225, 227], "counts": [[8, 3, 0], [1, 9, 0], [0, 1, 4]]})
+    found = {(r["true"], r["predicted"]): (r["n"], r["share"], r["index"]) for r in rows}
+    assert len(found) == 9
+    # Fm-3m is a subgroup of Pm-3m of index 2; the way back has index 4
+    assert found[221, 225] == (3, 0.6, 2) and found[225, 221] == (1, 0.2, 2)
+    assert found[227, 225] == (1, 0.2, None)
+    assert found[221, 221] == (8, 0.0, None)
+    with pytest.raises(AnalysisError, match="not those of the classes"):
+        confusion_flow({"classes": [221, 225], "counts": [[1]]})
 
 
 def test_phases_worst_first_and_the_weak_ones_by_their_light_elements() -> None:
