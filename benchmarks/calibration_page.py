@@ -147,8 +147,7 @@ def page(tables: Sequence[Mapping[str, Any]], unknown: Sequence[Mapping[str, Any
             "A network that never saw one relabelled group (`benchmarks/unknown_phases.py`): area "
             "under the ROC curve of telling its patterns from those of known groups, all of phases "
             "never seen, and the share caught at the threshold that calls 5 % of known patterns "
-            "unknown (energy). 0.5 is chance. The network without 223 is of epoch 7 of 8: its run",
-            "was cut short.",
+            "unknown (energy). 0.5 is chance.",
             "",
             "| left out | its phases | known phases held out | accuracy on known | energy | "
             "largest output | largest probability | caught |",
