@@ -13,6 +13,7 @@ from ebsdsg_ml.conformal import (
     hierarchical_quantile,
     prediction_sets,
     scores,
+    set_sizes,
     threshold,
 )
 from ebsdsg_ml.temperature import CalibrationError, soft_max
@@ -100,6 +101,15 @@ def test_the_stated_risk_is_kept_on_new_phases() -> None:
     assert 0.1 - 2 / 61 - 0.005 < np.mean(risks) < 0.105 and np.mean(answered) > 0.5
     few = phases(rng, 5)
     assert answer_threshold(soft_max(few[0]), few[1], few[2], risk=0.1) == 1.0
+
+
+def test_sizes_of_sets_by_hand() -> None:
+    sets = [[True, False], [True, True], [False, False], [False, True]]
+    assert set_sizes(sets, [0, 1, 0, 0]) == [
+        {"size": 0, "n": 1, "covered": 0},
+        {"size": 1, "n": 2, "covered": 1},
+        {"size": 2, "n": 1, "covered": 1},
+    ]
 
 
 def test_bad_levels_and_shapes_are_refused() -> None:
