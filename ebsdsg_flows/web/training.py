@@ -22,6 +22,9 @@ SIDE_BY_SIDE = 8
 DRAWN = 100
 """Runs whose figures are kept; they take 50 kB each, and half a second to make."""
 
+PHASES_SHOWN = 200
+"""Phases in the table of a run, the worst."""
+
 GALLERY = 24
 """Patterns of a cell of the confusion matrix shown at once."""
 
@@ -71,6 +74,7 @@ def router(site: Site) -> APIRouter:
             run=document,
             confusion=None if matrix is None else _shares(matrix),
             clickable=prediction is not None,
+            phases_shown=PHASES_SHOWN,
             of=_percent,
         )
 
