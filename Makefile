@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check docs validation clean
+.PHONY: help demo test check docs reference validation clean
 
 help:
 	@echo "make demo        install, then run the demonstration campaign from structures to classifier"
 	@echo "make test        install, then lint, types, layers, documentation and all tests"
 	@echo "make check       lint, types and layers only"
 	@echo "make docs        build the documentation (warnings are errors)"
+	@echo "make reference   write the pages of commands and settings (docs/reference)"
 	@echo "make validation  compare the engine with the EMsoft reference data and write docs/validation"
 
 $(BIN)/python:
@@ -42,6 +43,9 @@ check: $(VENV)/.test
 
 docs: $(VENV)/.test
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+reference: $(VENV)/.run
+	$(BIN)/python -m ebsdsg_flows.cli.reference docs/reference
 
 test: check docs
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
