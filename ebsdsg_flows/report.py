@@ -28,14 +28,6 @@ if TYPE_CHECKING:
     from ebsdsg_flows.figures.named import NamedFigure
     from stores.collections import Stores
 
-EPOCH_COLUMNS = (
-    "epoch",
-    "train_loss",
-    "train_accuracy",
-    "validation_loss",
-    "validation_accuracy",
-)
-
 PARTS = {
     "workflow": "Workflow",
     "confusion": "Confusion",
