@@ -70,7 +70,7 @@ SCHOOLING = starts.Schooling()
 SEEDS = 5
 DEVELOPMENT_SEEDS = 3
 RECORDED, KEPT = 60, 30
-DEVELOPMENT_RECORDED, DEVELOPMENT_KEPT = 24, 12
+UNSEEN_RECORDED, UNSEEN_KEPT = 24, 12
 
 
 class Study:
@@ -134,22 +134,23 @@ class Study:
         labels = [relabelling.CLASSES.index(p.relabelled) for p in self.target]
         return np.repeat(labels, KEPT)
 
-    def development_pool(self, seed: int) -> tuple[TargetPool, np.ndarray]:
+    def unseen_pool(self, name: str, seed: int) -> tuple[TargetPool, np.ndarray]:
         """Patterns of the phases that a seed's network never saw, and their classes."""
         with open_dataset(self.cache / "relabelling" / "relabelled.h5") as opened:
             folds = {row["id"]: row["fold"] for row in opened.phases}
         unseen = [s for s in self.sources() if folds[s.phase] == seed]
         group = {p.key: relabelling.CLASSES.index(p.relabelled) for p in self.phases}
+        first = name == comparison.DEVELOPMENT
         pool = starts.stored_pool(
-            self.folder("comparison") / f"development-{seed}.npz",
-            starts.DEVELOPMENT,
+            self.folder("comparison") / f"{name}-{seed}.npz",
+            starts.DEVELOPMENT if first else SEVERITIES["middle"],
             unseen,
             size=PROTOCOL.size,
-            recorded=DEVELOPMENT_RECORDED,
-            kept=DEVELOPMENT_KEPT,
-            seed=PROTOCOL.seed + 1 + seed,
+            recorded=UNSEEN_RECORDED,
+            kept=UNSEEN_KEPT,
+            seed=PROTOCOL.seed + seed + (1 if first else 101),
         )
-        return pool, np.repeat([group[s.phase] for s in unseen], DEVELOPMENT_KEPT)
+        return pool, np.repeat([group[s.phase] for s in unseen], UNSEEN_KEPT)
 
     def source(self, start: starts.Start, seed: int) -> Labelled:
         """Patterns that a seed's network learns from: all folds but its own."""
@@ -180,8 +181,8 @@ class Study:
 
     def trial(self, severity: str, start: starts.Start, seed: int) -> comparison.Trial:
         """What a cell of part C is about."""
-        if severity == comparison.DEVELOPMENT:
-            pool, truth = self.development_pool(seed)
+        if severity in comparison.UNSEEN:
+            pool, truth = self.unseen_pool(severity, seed)
         else:
             pool, truth = self.pool(severity), self.truth()
         folder = self.folder("comparison")
@@ -208,9 +209,9 @@ class Study:
         for start in from_starts:
             for seed in seeds:
                 for severity in severities:
-                    if severity == comparison.DEVELOPMENT and (
-                        start == "clean" or seed >= DEVELOPMENT_SEEDS
-                    ):
+                    if severity in comparison.UNSEEN and start == "clean":
+                        continue
+                    if severity == comparison.DEVELOPMENT and seed >= DEVELOPMENT_SEEDS:
                         continue
                     trial = self.trial(severity, start, seed)
                     for name, method in comparison.METHODS.items():
@@ -241,7 +242,7 @@ class Study:
             "relabelled": {p.key: p.relabelled for p in self.phases},
         }
         compared = [json.loads(p.read_text()) for p in self._cells("comparison")]
-        reported = [c for c in compared if c["severity"] != comparison.DEVELOPMENT]
+        reported = [c for c in compared if c["severity"] not in comparison.UNSEEN]
         answers = {
             name: np.load(self.cache / "comparison" / f"{name}.npy")
             for name in map(comparison.cell_name, reported)
@@ -252,6 +253,7 @@ class Study:
             for p in sorted((self.cache / "comparison" / "models").glob("start-*.json"))
         ]
         chosen = comparison.chosen(compared)
+        confirmed = comparison.unseen(compared, comparison.CONFIRMATION)
         imperfect = [c for c in reported if c["start"] == "imperfect"]
         return {
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -265,9 +267,20 @@ class Study:
             "chosen": chosen,
             "choosing": choosing.summary(imperfect, answers) if imperfect else None,
             "development": {
-                "rows": comparison.development(compared),
-                "recorded": DEVELOPMENT_RECORDED,
-                "kept": DEVELOPMENT_KEPT,
+                "rows": comparison.unseen(compared, comparison.DEVELOPMENT),
+                "recorded": UNSEEN_RECORDED,
+                "kept": UNSEEN_KEPT,
+            },
+            "confirmation": {
+                "rows": confirmed,
+                "claim": comparison.CLAIM,
+                "margin": {
+                    than: comparison.paired(
+                        confirmed, comparison.CONFIRMATION, comparison.CLAIM, than
+                    )
+                    for than in comparison.METHODS
+                    if than != comparison.CLAIM
+                },
             },
             "places": {str(group): list(window) for group, window in bank.STRUCTURES.items()},
             "phases": [
@@ -322,7 +335,7 @@ def main() -> None:
     parser.add_argument("--label", choices=relabelling.LABELS, action="append")
     parser.add_argument("--fold", type=int, action="append")
     parser.add_argument("--seed", type=int, action="append")
-    domains = (comparison.DEVELOPMENT, *SEVERITIES)
+    domains = (comparison.DEVELOPMENT, *SEVERITIES, comparison.CONFIRMATION)
     parser.add_argument("--severity", choices=domains, action="append")
     parser.add_argument("--start", choices=starts.STARTS, action="append")
     arguments = parser.parse_args()

@@ -35,6 +35,13 @@ if TYPE_CHECKING:
 
 DEVELOPMENT = "development"
 """Name of the severity that methods are chosen by."""
+CONFIRMATION = "confirmation"
+"""Name of the last test: the middle severity on the phases that a seed's network never saw."""
+UNSEEN = (DEVELOPMENT, CONFIRMATION)
+"""Targets that are made of those phases, not of the experiment's."""
+CLAIM = "self-training, target averages"
+"""What the confirmation is for: ahead at middle severity, though not what the development target
+chose.  The claim was written down before the confirmation was run."""
 
 
 @dataclass(frozen=True)
@@ -295,20 +302,32 @@ def summary(
     return rows
 
 
-def development(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row per method on the development target: mean over its seeds and their values."""
+def unseen(cells: Iterable[Mapping[str, Any]], name: str) -> list[dict[str, Any]]:
+    """One row per method on a target of unseen phases.
+
+    Parameters
+    ----------
+    cells : of :func:`run_cell`.
+    name : :data:`DEVELOPMENT` or :data:`CONFIRMATION`.
+
+    Returns
+    -------
+    Rows with the mean over the seeds, its interval (Student) and the seeds' values.
+    """
     rows = []
-    cells = [c for c in cells if c["severity"] == DEVELOPMENT]
-    for name in METHODS:
-        mine = sorted((c for c in cells if c["method"] == name), key=lambda c: c["seed"])
+    cells = [c for c in cells if c["severity"] == name]
+    for method in METHODS:
+        mine = sorted((c for c in cells if c["method"] == method), key=lambda c: c["seed"])
         if mine:
             values = [c["per_phase"] for c in mine]
             rows.append(
                 {
-                    "method": name,
+                    "start": "imperfect",
+                    "severity": name,
+                    "method": method,
                     "seeds": [c["seed"] for c in mine],
                     "values": values,
-                    "mean": float(np.mean(values)),
+                    "interval": t_interval(values).to_dict(),
                     "cpu_seconds": float(np.mean([c["cpu_seconds"] for c in mine])),
                 }
             )

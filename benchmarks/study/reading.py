@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .comparison import METHODS
 from .relabelling import LABELS
 
 LEARNED = 0.95
@@ -49,8 +50,8 @@ def of_relabelling(tables: Mapping[str, Any]) -> list[str]:
             f"The networks are under-trained: of their own training patterns they answer "
             f"{100 * learned[0]:.0f} % (relabelled) and {100 * learned[1]:.0f} % (true) rightly at "
             "the end. As long as little learning limits the answers, what the labels make possible "
-            "may not show. More epochs and larger patterns are the way on; the protocol at the "
-            "head of `benchmarks/learning_study.py` is where to ask for them."
+            "may not show in full; the protocol at the head of `benchmarks/learning_study.py` is "
+            "where to ask for more."
         )
     a, b = new["allowed"], true["allowed"]
     lines.append(
@@ -109,10 +110,45 @@ def of_comparison(results: Mapping[str, Any]) -> list[str]:
             "before adaptation (one class of five: 20 %): labels that they give themselves are a "
             "poor start."
         )
+    lines += _averages(results)
     best = max(mean, key=lambda name: mean[name])
     if best != chosen:
         lines.append(
             f"The highest mean at middle severity has {best} ({100 * mean[best]:.1f} %); the "
             "development target did not show that."
         )
-    return [*lines, ""]
+    return [*lines, *_of_confirmation(results["confirmation"]), ""]
+
+
+def _averages(results: Mapping[str, Any]) -> list[str]:
+    """What the target's BatchNorm averages are worth, where the detector is how far off."""
+    after = {name: m.after or name.split(",")[0] for name, m in METHODS.items() if "target" in name}
+    tables = {"development": results["development"]["rows"]}
+    for severity in results["severities"]:
+        tables[severity] = [r for r in results["comparison"] if r["severity"] == severity]
+    said = []
+    for place, rows in tables.items():
+        mean = {r["method"]: r["interval"]["mean"] for r in rows if r["start"] == "imperfect"}
+        gains = [mean[name] - mean[of] for name, of in after.items() if {name, of} <= mean.keys()]
+        if gains:
+            said.append(f"{100 * float(np.mean(gains)):+.1f} ({place})")
+    return [
+        "Answering with the target's BatchNorm averages changes the learned methods by, on "
+        f"average, {', '.join(said)} points: it matters where the detector is outside what the "
+        "source knows, which the development target is not."
+    ]
+
+
+def _of_confirmation(found: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for than in ("MCD separate", "MCD joint"):
+        margin = found["margin"].get(than)
+        if margin is None or margin["half_width"] is None:
+            continue
+        certain = margin["mean"] > margin["half_width"]
+        verdict = "beats" if certain else "is not shown to beat"
+        lines.append(
+            f"On phases that nothing had looked at, {found['claim']} {verdict} {than} "
+            f"({100 * margin['mean']:+.1f} ± {100 * margin['half_width']:.1f} points)."
+        )
+    return lines

@@ -149,7 +149,9 @@ def test_the_method_is_chosen_by_the_development_target_alone():
         cell("MCC", 0, 1.0, "middle"),
     ]
     assert comparison.chosen(cells) == "AdaBN"
-    assert [row["mean"] for row in comparison.development(cells)] == pytest.approx([0.6, 0.575])
+    rows = comparison.unseen(cells, comparison.DEVELOPMENT)
+    assert [row["interval"]["mean"] for row in rows] == pytest.approx([0.6, 0.575])
+    assert comparison.unseen(cells, comparison.CONFIRMATION) == []
     assert comparison.chosen(cells[4:]) is None
 
 
