@@ -101,6 +101,8 @@ def template(dark: bool = False) -> dict[str, Any]:
         "zerolinecolor": LINE[dark],
         "ticks": "",
         "zeroline": False,
+        # without it the title lies on the names of an axis
+        "title": {"standoff": 12},
     }
     return {
         "layout": {
