@@ -60,6 +60,14 @@ from stores.runs import claim
 from stores.states import State, now
 
 REPEATS = 10
+QUIET = 3.0
+BUSY = (
+    "**Other programs kept the machine busy while this was measured** (see the load): the wall "
+    "times, and the limits that they miss, are of that load and not of the pages; the processor "
+    "times and the errors are. Ask again on a quiet machine."
+)
+"""What the page says above a load of :data:`QUIET` before the start."""
+
 WARM = 30
 """Seconds after the start of the server, which loads libraries behind its first answers."""
 GROUP_PHASES = 167
@@ -418,6 +426,7 @@ def page_of(result: dict[str, Any]) -> str:
         f"`ebsdsg web` in one process; {result['machine']}. Readers, server, database and writers "
         "share the machine.",
         "",
+        *([BUSY, ""] if result["load_before"] > QUIET else []),
         f"**One reader.** Longer than {LIMIT_ALONE:.0f} ms, median: "
         f"{_listed(slow)}; at the first time: {_listed(slow_first)}. The first answer after the "
         "start may build a count or a picture that later ones use (a campaign's page comes "
@@ -504,6 +513,7 @@ def main() -> None:
         "readers": options.readers,
         "seconds": options.seconds,
         "machine": f"{os.cpu_count()} processors, load {load:.1f} before",
+        "load_before": round(load, 1),
         "load_after": round(os.getloadavg()[0], 1),
         "writes": dict(done),
         "one_reader": one,

@@ -221,7 +221,9 @@ def main() -> None:
                         page.set_default_timeout(120_000)
                         for name, path in pages(stores).items():
                             if wanted(name):
-                                page.goto(address + path)
+                                answer = page.goto(address + path)
+                                if answer is None or answer.status != 200:
+                                    raise SystemExit(f"{path}: {answer and answer.status}")
                                 if name.startswith("campaign-") or name == "campaign":
                                     page.locator("#workflow .main-svg").first.wait_for()
                                 save(page, options.output / f"{name}-{kind}-{scheme}.png")
