@@ -218,7 +218,7 @@ def main() -> None:
                         viewport = {"width": width, "height": 800}
                         context = browser.new_context(color_scheme=scheme, viewport=viewport)
                         page = context.new_page()
-                        page.set_default_timeout(120_000)
+                        page.set_default_timeout(400_000)
                         for name, path in pages(stores).items():
                             if wanted(name):
                                 answer = page.goto(address + path)
