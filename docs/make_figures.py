@@ -105,10 +105,13 @@ def study(results: dict[str, Any]) -> dict[str, Figure]:
         }
         for row in results["comparison"]
         if row["severity"] == "middle"
+        and row["start"] == "imperfect"
+        and "target averages" not in row["method"]
     ]
+    imperfect = [row for row in results["comparison"] if row["start"] == "imperfect"]
     return {
         "methods": method_figure(
-            results["comparison"], "Methods of adaptation", chance=1 / len(results["places"])
+            imperfect, "Methods of adaptation", chance=1 / len(results["places"])
         ),
         "runs": run_table_figure(run_table(middle), "Methods of adaptation, phase by phase"),
     }

@@ -134,8 +134,8 @@ def _averages(results: Mapping[str, Any]) -> list[str]:
             said.append(f"{100 * float(np.mean(gains)):+.1f} ({place})")
     return [
         "Answering with the target's BatchNorm averages changes the learned methods by, on "
-        f"average, {', '.join(said)} points: it matters where the detector is outside what the "
-        "source knows, which the development target is not."
+        f"average, {', '.join(said)} points: it matters most where the detector is far outside "
+        "what the source knows."
     ]
 
 

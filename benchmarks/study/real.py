@@ -140,4 +140,14 @@ def part(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         "The ferrite patterns come from 31 grains of one scan and the nickel patterns from one: "
         "they are far from independent, and no interval would mean anything.",
     ]
+    share = {(r["phase"], r["networks"]): r["together"] for r in rows}
+    for (phase, name), right in share.items():
+        plain = share.get((phase, name.removesuffix(", own averages")), 0.0)
+        if name.endswith(", own averages") and right < plain - 0.2:
+            lines += [
+                "",
+                f"With its own averages {phase} loses {100 * (plain - right):.0f} points: the "
+                "averages of patterns of one phase are not those of the mixture that BatchNorm "
+                "learned. Target averages are for pools of several phases, not for a scan of one.",
+            ]
     return lines
