@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from .places import Places, lock, read_state
+from .places import RUNNING_ALREADY, Places, lock, read_state
 
 START_SECONDS = 60.0
 """How long a server may take to answer; reading 10⁵ documents takes a few seconds."""
@@ -246,10 +246,12 @@ def _bring_up(places: Places, tcp: int | None, idle_timeout: float | None) -> No
         if _ask(places) is not None:
             return
         # A lock that is held belongs to a server that is loading, or to one that is just dying.
-        if not _is_served(places):
-            if process is None:
+        # While ours loads it is not asked about: asking takes it for a moment.
+        loading = process is not None and process.poll() is None
+        if not loading and not _is_served(places):
+            if process is None or process.returncode == RUNNING_ALREADY:  # lost to another's look
                 process = _start(places, tcp, idle_timeout)
-            elif process.poll() is not None:
+            else:
                 raise ServerError(
                     f"the embedded server of {places.root} ended with code {process.returncode}:\n"
                     f"{_log_tail(places)}"

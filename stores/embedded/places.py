@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+RUNNING_ALREADY = 75
+"""Exit code of a server when another process serves the data root (EX_TEMPFAIL)."""
 MAX_SOCKET_PATH = 100
 """Bytes; Linux allows 107 and macOS 103."""
 

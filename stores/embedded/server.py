@@ -20,12 +20,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .places import Places, is_still, lock, read_state, write_state
+from .places import RUNNING_ALREADY, Places, is_still, lock, read_state, write_state
 
 log = logging.getLogger(__name__)
 
-RUNNING_ALREADY = 75
-"""Exit code when another process serves the data root (EX_TEMPFAIL)."""
 HOUSEKEEPING_SECONDS = 30
 SYNCHRONISE_SECONDS = 1.0
 # A server killed this often in a row before it could answer is not started again (no memory?).

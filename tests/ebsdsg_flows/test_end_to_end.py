@@ -134,8 +134,9 @@ def the_pages_lead_from_a_confusion_cell_to_a_pattern(stores: Stores, root: Path
     runs = [run["key"] for run in stores.training_runs.find({"fold": {"$ne": None}})]
     assert len(runs) == 2 and all(key in listed for key in runs)
     page = client.get(f"/training/{runs[0]}").text
-    figure = re.search(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
-    assert figure is not None and len(json.loads(figure[1])["data"]) >= 2
+    figures = client.get(f"/training/{runs[0]}/figures").text
+    curves = re.search(r'id="training-data">(.*?)</script>', figures, re.DOTALL)
+    assert curves is not None and len(json.loads(curves[1])["data"]) >= 2
     cells = [unescape(link) for link in re.findall(r'href="([^"]*/confusion[^"]*)"', page)]
     counts = 0
     for link in cells:

@@ -20,7 +20,8 @@ from pymongo import MongoClient
 from pymongo.errors import ServerSelectionTimeoutError
 
 from stores import embedded
-from stores.embedded.places import PlaceError, Places
+from stores.embedded import lifecycle
+from stores.embedded.places import RUNNING_ALREADY, PlaceError, Places, lock
 
 
 def ask(root: Path, barrier: Any, answers: Any) -> None:
@@ -49,6 +50,26 @@ def test_ten_processes_at_once_get_one_server(root: Path) -> None:
         asker.join(10)
     assert len(found) == 1
     assert len(processes_of(root)) == 2  # the keeper and the server
+
+
+def test_a_start_that_somebody_looked_in_on_is_made_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, codes = lifecycle._start, []
+
+    def looked_in_on(places: Places, *options: Any) -> subprocess.Popen[bytes]:
+        if codes:
+            return start(places, *options)
+        held = lock(places.server_lock)  # as who asks whether it is served does, for a moment
+        process = start(places, *options)
+        codes.append(process.wait(timeout=60))
+        os.close(held)
+        return process
+
+    monkeypatch.setattr(lifecycle, "_start", looked_in_on)
+    uri = embedded.ensure_running(root)
+    assert codes == [RUNNING_ALREADY]
+    assert MongoClient(uri).admin.command("ping")["ok"] == 1
 
 
 def test_the_next_process_finds_it_again(root: Path) -> None:
