@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+FREE_GIB = 4.0
+"""Room the tests need where temporary files go: a whole run writes about half of it."""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Refuse to begin on a disk that the tests would fill: every database test would then fail."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free / 2**30
+    if free < FREE_GIB:
+        pytest.exit(f"{free:.1f} GiB free at {folder}, the tests need {FREE_GIB:g}", returncode=3)
 
 
 @pytest.fixture(scope="session")
