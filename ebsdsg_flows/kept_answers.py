@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ebsdsg_flows.datasets import MissingPattern
@@ -33,11 +34,6 @@ def kept_answers(stores: Stores, run: Mapping[str, Any]) -> Evaluation | None:
     ebsdsg_ml.datasets.DatasetError
         If the data set cannot be read.
     """
-    import numpy as np
-
-    from ebsdsg_ml.dataset_file import open_dataset
-    from ebsdsg_ml.evaluate import Evaluation
-
     key = PredictionDocument.key_of(run["key"], run["dataset"])
     prediction = stores.predictions.find_one({"key": key}, {"file": True})
     dataset = stores.datasets.find_one({"key": run["dataset"]}, {"file": True})
@@ -47,10 +43,33 @@ def kept_answers(stores: Stores, run: Mapping[str, Any]) -> Evaluation | None:
     path = root / prediction["file"]["path"]
     if not path.is_file():
         raise MissingPattern(f"the answers of training run {run['key']} are not at {path}")
-    with (
-        np.load(path, allow_pickle=False) as answers,
-        open_dataset(root / dataset["file"]["path"]) as opened,
-    ):
+    return read_answers(path, root / dataset["file"]["path"], held_out=run["fold"] is not None)
+
+
+def read_answers(path: Path, dataset: Path, *, held_out: bool) -> Evaluation:
+    """Read answers and what the data set says of their patterns.
+
+    Parameters
+    ----------
+    path : file that :func:`ebsdsg_flows.evaluation.evaluate_folds` wrote.
+    dataset : file of the data set that they are about.
+    held_out : True if the run saw none of the phases.
+
+    Raises
+    ------
+    OSError, ValueError, KeyError
+        If the answers cannot be read.
+    IndexError
+        If they are about patterns that the data set does not have.
+    ebsdsg_ml.datasets.DatasetError
+        If the data set cannot be read.
+    """
+    import numpy as np
+
+    from ebsdsg_ml.dataset_file import open_dataset
+    from ebsdsg_ml.evaluate import Evaluation
+
+    with np.load(path, allow_pickle=False) as answers, open_dataset(dataset) as opened:
         return Evaluation(
             classes=tuple(opened.recipe.class_numbers),
             label=opened.recipe.label,
@@ -62,5 +81,5 @@ def kept_answers(stores: Stores, run: Mapping[str, Any]) -> Evaluation | None:
             phases=tuple(str(row["id"]) for row in opened.phases),
             formulas=tuple(str(row["formula"]) for row in opened.phases),
             phase_folds=tuple(int(row["fold"]) for row in opened.phases),
-            held_out=run["fold"] is not None,
+            held_out=held_out,
         )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from ebsdsg_flows.figures.training import training_figures
-from ebsdsg_flows.web.answers import Answers, pattern_png, read_answers
+from ebsdsg_flows.web.answers import answers_of, cell_patterns, cell_phases, pattern_png
 from ebsdsg_flows.web.figures import Drawn, drawn, run_figures
 from ebsdsg_flows.web.pictures import HashKey
 from ebsdsg_flows.web.recent import Made
 from ebsdsg_flows.web.site import PAGE, Site
 from stores.documents import PredictionDocument
+
+if TYPE_CHECKING:
+    from ebsdsg_ml.evaluate import Evaluation
 
 SIDE_BY_SIDE = 8
 """Runs in one picture: as many as there are colours."""
@@ -106,7 +109,7 @@ def router(site: Site) -> APIRouter:
         answers = _answers(site, document)
         if true not in answers.classes or predicted not in answers.classes:
             raise HTTPException(404, f"this run tells apart {answers.classes}")
-        patterns = answers.patterns(true, predicted, phase or None)
+        patterns = cell_patterns(answers, true, predicted, phase or None)
         first = (page - 1) * GALLERY
         return site.page(
             request,
@@ -114,7 +117,7 @@ def router(site: Site) -> APIRouter:
             run=document,
             truth=true,
             predicted=predicted,
-            phases=answers.phases(true, predicted),
+            phases=cell_phases(answers, true, predicted),
             phase=phase,
             patterns=patterns[first : first + GALLERY],
             total=len(patterns),
@@ -151,12 +154,13 @@ def _prediction(site: Site, run: dict[str, Any]) -> dict[str, Any] | None:
     return site.stores.predictions.find_one({"key": key}, {"_id": False})
 
 
-def _answers(site: Site, run: dict[str, Any]) -> Answers:
+def _answers(site: Site, run: dict[str, Any]) -> Evaluation:
     prediction = _prediction(site, run)
     dataset = site.stores.datasets.find_one({"key": run["dataset"]}, {"file": True})
     if prediction is None or dataset is None:
         raise HTTPException(404, "this run has not been evaluated pattern by pattern")
-    return read_answers(site.file(prediction["file"]), site.file(dataset["file"]))
+    files = site.file(prediction["file"]), site.file(dataset["file"])
+    return answers_of(*files, held_out=run["fold"] is not None)
 
 
 def _matrix(run: dict[str, Any], prediction: dict[str, Any] | None) -> dict[str, Any] | None:
