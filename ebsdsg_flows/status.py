@@ -129,7 +129,7 @@ def _drawn(stores: Stores, campaign: str | None) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    parts: list[Any] = [Text(repr(stores))]
+    parts: list[Any] = [Text(str(stores))]
     for document in status_documents(stores, campaign):
         parts += _campaign_parts(document)
     states = firework_counts(stores).items()

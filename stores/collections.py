@@ -91,6 +91,10 @@ class Stores:
     def __repr__(self) -> str:
         return f"Stores({redact(self._uri)}, database={self.database.name})"
 
+    def __str__(self) -> str:
+        where = f"embedded in {self.root}" if self.root else f"at {redact(self._uri)}"
+        return f"database {self.database.name} {where}"
+
     def __enter__(self) -> Self:
         return self
 

@@ -111,6 +111,7 @@ def workflow_figure(stages: Sequence[Mapping[str, Any]], title: str = "") -> Fig
         },
         yaxis={
             "title": "stage",
+            "automargin": True,
             "tickmode": "array",
             "tickvals": list(range(len(stages))),
             "ticktext": [row["stage"] for row in stages],
