@@ -56,7 +56,7 @@ def test_what_cannot_be_found_is_said(stores: Stores, connected: FakeMaterialsPr
         read_structure("mp-999")
     with pytest.raises(StructureError, match="'NiAl' is no file, and neither"):
         read_structure("NiAl")
-    with pytest.raises(StructureError, match="missing.cif"):
+    with pytest.raises(StructureError, match=r"missing\.cif"):
         read_structure("missing.cif")
 
 
