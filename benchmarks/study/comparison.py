@@ -246,7 +246,7 @@ def take_target_averages(model: PatternModel, patterns: np.ndarray) -> None:
     from ebsdsg_ml.adaptation.network import adapt_batchnorm
 
     inputs = Pool(patterns, model.card.preprocessing, torch.device("cpu"), False)
-    adapt_batchnorm(model.network, inputs.evaluation(256))
+    adapt_batchnorm(model.network, inputs.mixed(256))
 
 
 def summary(

@@ -119,7 +119,7 @@ class Answers:
         if self.target_statistics:
             generator = copy.deepcopy(generator)
             with self.autocast():
-                adapt_batchnorm(generator, self.target.evaluation(AT_ONCE))
+                adapt_batchnorm(generator, self.target.mixed(AT_ONCE))
         return self._logits(generator, self.target), generator
 
     @torch.inference_mode()

@@ -178,3 +178,17 @@ class Pool:
         for rows in torch.arange(len(self)).split(batch):
             crops = self.preprocessing.centre_crops(self._take(rows))
             yield self._inputs(crops.flip(3) if mirrored else crops)
+
+    def mixed(self, batch: int) -> Iterator[Tensor]:
+        """All inputs, cropped at the centre, in a random order and batches of about one size.
+
+        The order is the same in every call.  A pool is often sorted by phase: in this order every
+        batch has all of it, and none has a pattern alone.
+
+        Parameters
+        ----------
+        batch : inputs at once, at most.
+        """
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))
+        for rows in order.tensor_split(-(-len(self) // batch)):
+            yield self._inputs(self.preprocessing.centre_crops(self._take(rows)))

@@ -108,14 +108,46 @@ def set_momenta(layers: Iterable[_BatchNorm], momenta: Iterable[float | None]) -
         layer.momentum = momentum
 
 
+class _Moments:
+    """Mean and variance of all values that reach a BatchNorm layer, batch by batch."""
+
+    def __init__(self, layer: _BatchNorm) -> None:
+        self.layer, self.count = layer, 0
+        self.mean = torch.zeros_like(layer.running_mean, dtype=torch.float64)  # type: ignore[arg-type]
+        self.squares = torch.zeros_like(self.mean)
+
+    def add(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Forward hook of the layer; Chan, Golub and LeVeque's sum of two samples."""
+        values = inputs[0]
+        n = values.numel() // values.shape[1]
+        but_channels = [0, *range(2, values.ndim)]
+        variance, mean = torch.var_mean(values.float(), dim=but_channels, correction=0)
+        step = mean - self.mean
+        total = self.count + n
+        self.mean += step * n / total
+        self.squares += variance * n + step**2 * (self.count * n / total)
+        self.count = total
+
+    def give(self) -> None:
+        """Put them in the place of the layer's running averages (variance with n - 1, as torch)."""
+        averages = self.layer.running_mean, self.layer.running_var
+        averages[0].copy_(self.mean)  # type: ignore[union-attr]
+        averages[1].copy_(self.squares / (self.count - 1))  # type: ignore[union-attr]
+
+
 @torch.no_grad()
 def adapt_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Replace BatchNorm's running averages by those of some inputs, in place.
 
+    The averages are those of all inputs together: every value counts once, and the variance has
+    the part between the batches.
+
     Parameters
     ----------
     network : to change; nothing but the averages is.
-    batches : inputs; all count alike if they are of one size.
+    batches : inputs, more than one in each.  A layer sees what the layers before it make of a batch
+        by the batch's own averages, so batches should be large, of about one size and each like
+        all inputs: :meth:`ebsdsg_ml.adaptation.domains.Pool.mixed`.
 
     Raises
     ------
@@ -130,13 +162,17 @@ def adapt_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     layers = batchnorm_layers(network)
     if not layers:
         raise ModelError(f"{type(network).__name__} has no BatchNorm whose averages could adapt")
-    momenta = [layer.momentum for layer in layers]
+    moments = [_Moments(layer) for layer in layers]
+    hooks = [m.layer.register_forward_pre_hook(m.add) for m in moments]
     network.eval()
     for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # the plain mean of all batches
         layer.train()
-    for inputs in batches:
-        network(inputs)
-    set_momenta(layers, momenta)
-    network.eval()
+    try:
+        for inputs in batches:
+            network(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        network.eval()
+    for found in moments:
+        found.give()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from ebsdsg_ml.adaptation import (
     Labelled,
     adapt,
 )
-from ebsdsg_ml.adaptation.domains import rows_of_step
+from ebsdsg_ml.adaptation.domains import Pool, rows_of_step
 from ebsdsg_ml.adaptation.mcc import class_confusion
 from ebsdsg_ml.adaptation.network import adapt_batchnorm, joined, split
 from ebsdsg_ml.adaptation.prior import corrected, estimate_prior
@@ -29,7 +30,9 @@ from ebsdsg_ml.adaptation.run import run_adaptation
 from ebsdsg_ml.adaptation.self_training import SelfTraining, pseudo_labels
 from ebsdsg_ml.answer_grid import Shown
 from ebsdsg_ml.datasets import build_dataset
+from ebsdsg_ml.models import build_model
 from ebsdsg_ml.pattern_model import PatternModel
+from ebsdsg_ml.transforms import Preprocessing
 
 CLASSES = (221, 225, 229)
 SIZE = 24
@@ -306,18 +309,42 @@ def test_classes_are_drawn_as_the_settings_say(balanced: bool) -> None:
 def test_adabn_takes_the_target_s_averages_and_nothing_else() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
-    x = 3 + 2 * torch.randn(64, 1, 8, 8)
+    x = torch.cat([torch.randn(40, 1, 8, 8), 3 + 2 * torch.randn(25, 1, 8, 8)])  # two phases
     before = {k: v.clone() for k, v in network.named_parameters()}
-    adapt_batchnorm(network, x.split(16))
+    adapt_batchnorm(network, x.split(32))  # 32, 32 and one alone: every value counts once
     z = network[0](x)
-    assert torch.allclose(network[1].running_mean, z.mean(dim=(0, 2, 3)), atol=1e-4)
+    assert torch.allclose(network[1].running_mean, z.mean(dim=(0, 2, 3)), atol=1e-5)
+    assert torch.allclose(network[1].running_var, z.var(dim=(0, 2, 3)), rtol=1e-5)
     assert all(torch.equal(before[k], v) for k, v in network.named_parameters())
     assert network[1].momentum == 0.1 and not network[1].training
 
 
-def test_a_network_is_taken_apart_and_put_together() -> None:
-    from ebsdsg_ml.models import build_model
+def test_the_target_s_averages_are_those_of_all_its_patterns_in_any_order() -> None:
+    rng = np.random.default_rng(0)
+    sizes, levels = (200, 200, 113), (60, 120, 180)  # three phases; batches of 256 leave one over
+    patterns = np.concatenate(
+        [rng.normal(m, m / 6, (n, 32, 32)) for n, m in zip(sizes, levels, strict=True)]
+    )
+    patterns = patterns.clip(0, 255).astype(np.uint8)
+    torch.manual_seed(0)
+    network, _ = build_model("resnet18", 3)
+    grey = Preprocessing(size=32, crop=32, background=0, normalisation="imagenet")
 
+    def answers(given: np.ndarray, batch: int) -> torch.Tensor:
+        adapted = copy.deepcopy(network)
+        pool = Pool(given, grey, torch.device("cpu"), False)
+        adapt_batchnorm(adapted, pool.mixed(batch))
+        some = Pool(patterns[::50], grey, torch.device("cpu"), False)
+        with torch.no_grad():
+            return adapted(next(some.evaluation(32)))
+
+    for given in (patterns, patterns[::-1].copy(), patterns[:257]):
+        together = answers(given, len(given))
+        # as they come, batches of one phase each would put these answers 1.6 deviations off
+        assert (answers(given, 256) - together).abs().max() < 0.15 * together.std()
+
+
+def test_a_network_is_taken_apart_and_put_together() -> None:
     network, _ = build_model("mobilenet_v3_small", 3)
     network.eval()
     x = torch.randn(2, 1, 32, 32)
