@@ -1,7 +1,7 @@
 """Files with patterns that somebody sends: what they may be, and how much they may unpack to.
 
-They are written by nobody that is trusted.  A small file can unpack to any size, and an HDF5 file
-can point to other files of this machine, whose content would come back as a picture.
+They are written by nobody that is trusted: a small file can unpack to any size.  What HDF5 files can
+do besides is the matter of :mod:`ebsdsg_flows.web.hdf5_uploads`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,14 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from fastapi import HTTPException, UploadFile
 
-if TYPE_CHECKING:
-    import h5py
+from ebsdsg_flows.web.hdf5_uploads import check_hdf5
 
 LARGEST_IMAGE = 25_000_000
 """Pixels of one pattern."""
-
-LARGEST_CONTENT = 2**30
-"""Bytes that an HDF5 file may unpack to."""
 
 MOST_PATTERNS = 200
 """Patterns answered at once; the command line takes any number."""
@@ -46,8 +42,10 @@ def received(uploads: Sequence[UploadFile], folder: Path) -> list[Path]:
     ------
     HTTPException
         413 if there are too many patterns, or too many pixels in one; 415 if a file is of no kind
-        that is taken; 422 if an HDF5 file points to other files.
+        that is taken; 422 if an HDF5 file points to other files or cannot be checked.
     """
+    from h5py import is_hdf5
+
     from ebsdsg_ml.experimental.open_scan import pattern_files
     from ebsdsg_ml.experimental.scan import PatternFileError
 
@@ -57,8 +55,9 @@ def received(uploads: Sequence[UploadFile], folder: Path) -> list[Path]:
         path = _free(folder / _name(upload))
         with path.open("wb") as file:
             shutil.copyfileobj(upload.file, file)
-        if path.suffix == ".h5":
-            _check_hdf5(path)
+        if is_hdf5(path):
+            _check_kind(path)
+            check_hdf5(path)
     try:
         paths = pattern_files([folder])
     except PatternFileError as error:
@@ -129,37 +128,23 @@ def _check_pixels(rows: int, columns: int) -> None:
         raise HTTPException(413, f"a pattern has more than {LARGEST_IMAGE / 1e6:.0f} megapixels")
 
 
-def _check_hdf5(path: Path) -> None:
-    """Refuse a file that unpacks to too much, or that shows what is in other files.
+def _check_kind(path: Path) -> None:
+    """Refuse what only this program writes, and what hides behind the beginning of something else.
 
-    One that cannot be read is left to the reader, who says so.
+    HDF5 finds a file behind an image, too, and our own sets are read as they are, without the
+    checks that a vendor's file meets.
     """
-    import h5py
+    from ebsdsg_ml.experimental.pattern_set import is_pattern_set
 
-    total, elsewhere = 0, False
-
-    def look_at_link(name: str, link: object) -> None:
-        nonlocal elsewhere
-        elsewhere |= isinstance(link, h5py.ExternalLink)
-
-    def look_at(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        nonlocal total, elsewhere
-        if isinstance(item, h5py.Dataset):
-            total += item.nbytes
-            elsewhere |= bool(item.external) or item.is_virtual
-
+    if path.suffix != ".h5":
+        raise HTTPException(415, "this is an HDF5 file behind something else; send it by itself")
     try:
-        with h5py.File(path, "r") as file:
-            file.visititems_links(look_at_link)
-            file.visititems(look_at)
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError):
-        if not elsewhere:
-            return
-    if elsewhere:
-        raise HTTPException(422, "this HDF5 file refers to other files; send one that is whole")
-    if total > LARGEST_CONTENT:
+        ours = is_pattern_set(path)
+    except (TypeError, RuntimeError, ValueError):
+        return  # an attribute that nobody knows: the next check refuses it
+    if ours:
         raise HTTPException(
-            413, f"this HDF5 file unpacks to more than {LARGEST_CONTENT / 2**30:.0f} GiB"
+            415, "this is a set of imported patterns: `ebsdsg predict` takes it; send the originals"
         )
 
 

@@ -6,6 +6,7 @@ import importlib.util
 import io
 import re
 import threading
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from PIL import Image
 from web_training import CALIBRATION
 
 from ebsdsg_flows.web import predict as page
-from ebsdsg_flows.web import uploads
+from ebsdsg_flows.web import hdf5_uploads, uploads
 from ebsdsg_flows.web.kept import Kept
 from ebsdsg_ml.dataset_file import open_dataset
+from ebsdsg_ml.experimental.pattern_set import FORMAT, is_pattern_set, stored_patterns
 from stores.collections import Stores
 
 Site = Callable[..., TestClient]
@@ -201,20 +203,110 @@ def hdf5(fill: Callable[[h5py.File], None]) -> bytes:
     return buffer.getvalue()
 
 
+def poison(file: h5py.File) -> None:
+    """A part that h5py has no type for, with a name that comes before others."""
+    h5py.h5d.create(file.id, b"AAA", h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((1,)))
+
+
+def huge(file: h5py.File) -> None:
+    file.create_dataset("Scan/EBSD/Header/x", (2**20, 2**14), "u1", chunks=(64, 64))
+
+
+def huge_and_poisoned(file: h5py.File) -> None:
+    huge(file)
+    poison(file)
+
+
+def huge_chunk(file: h5py.File) -> None:
+    """A chunk of 4096 bytes whose content unpacks to a hundred megabytes."""
+    stored = file.create_dataset("x", (64, 64), "u1", chunks=(64, 64), compression="gzip")
+    stored.id.write_direct_chunk((0, 0), zlib.compress(bytes(100_000_000), 9))
+
+
+def large_chunk(file: h5py.File) -> None:
+    """One byte in a chunk of two gigabytes."""
+    file.create_dataset("x", (1,), "u1", maxshape=(None,), chunks=(2**31,), compression="gzip")
+
+
+@pytest.mark.parametrize("fill", [huge, huge_and_poisoned, huge_chunk, large_chunk])
 def test_an_hdf5_file_that_unpacks_to_more_than_there_is_memory_for_is_refused(
-    site: Site, dataset: str
+    site: Site, dataset: str, fill: Callable
 ) -> None:
-    content = hdf5(
-        lambda f: f.create_dataset("Scan/EBSD/Header/x", (2**20, 2**14), "u1", chunks=(64, 64))
-    )
-    assert len(content) < 20_000
+    content = hdf5(fill)
+    assert len(content) < 120_000
     answer = send(site(), ("p.h5", content))
+    assert answer.status_code in (413, 422)
+    assert "unpacks to more than" in answer.text or "cannot be checked" in answer.text
+
+
+def test_texts_of_an_hdf5_file_that_are_one_and_the_same_are_counted_each(
+    site: Site, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        texts = file.create_dataset("Manufacturer", (2000,), h5py.string_dtype())
+        texts[0] = "x" * 60_000
+        place = texts.id.get_offset()
+    content = bytearray(buffer.getvalue())
+    content[place : place + 2000 * 16] = content[place : place + 16] * 2000
+    monkeypatch.setattr(hdf5_uploads, "LARGEST_CONTENT", 10**8)
+    answer = send(site(), ("p.h5", bytes(content)))
     assert answer.status_code == 413 and "unpacks to more than" in answer.text
 
 
-@pytest.mark.parametrize("how", ["link", "external", "virtual"])
+def deep(file: h5py.File) -> None:
+    group = file["/"]
+    for _ in range(hdf5_uploads.MOST_LINKS + 1):
+        group = group.create_group("a")
+
+
+def twice_packed(file: h5py.File) -> None:
+    made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    made.set_chunk((64,))
+    made.set_deflate(9)
+    made.set_deflate(9)
+    space = h5py.h5s.create_simple((64,))
+    h5py.h5d.create(file.id, b"x", h5py.h5t.NATIVE_UINT8, space, made)
+
+
+def texts_in_texts(file: h5py.File) -> None:
+    file.create_dataset("x", (3,), np.dtype([("a", h5py.string_dtype())]))
+
+
+def texts_in_an_attribute(file: h5py.File) -> None:
+    file.attrs["format"] = ["a", "b"]
+
+
+def our_own(file: h5py.File) -> None:
+    file.attrs["format"] = FORMAT
+    file["patterns"] = np.zeros((3, 32, 32), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("fill", "status", "told"),
+    [
+        (deep, 413, "parts"),
+        (poison, 422, "cannot be checked"),
+        (twice_packed, 422, "compressed twice"),
+        (texts_in_texts, 422, "variable length"),
+        (texts_in_an_attribute, 422, "several texts"),
+        (our_own, 415, "send the originals"),
+    ],
+)
+def test_what_cannot_be_checked_is_not_read(
+    site: Site, dataset: str, fill: Callable, status: int, told: str
+) -> None:
+    content = io.BytesIO()
+    with h5py.File(content, "w", libver="latest") as file:
+        fill(file)
+    answer = send(site(largest_upload=2**24), ("p.h5", content.getvalue()))
+    assert answer.status_code == status and told in answer.text
+
+
+@pytest.mark.parametrize("poisoned", [False, True], ids=["plain", "poisoned"])
+@pytest.mark.parametrize("how", ["link", "soft", "external", "virtual"])
 def test_an_hdf5_file_shows_no_other_file_of_this_machine(
-    site: Site, dataset: str, root: Path, how: str
+    site: Site, dataset: str, root: Path, how: str, poisoned: bool
 ) -> None:
     secret = root.parent / "secret.h5"
     with h5py.File(secret, "w") as file:
@@ -226,6 +318,9 @@ def test_an_hdf5_file_shows_no_other_file_of_this_machine(
         file.create_group("Scan 1/EBSD/Header")
         if how == "link":
             data["patterns"] = h5py.ExternalLink(str(secret), "patterns")
+        elif how == "soft":
+            file["aside/away"] = h5py.ExternalLink(str(secret), "/")
+            data["patterns"] = h5py.SoftLink("/aside/away/patterns")
         elif how == "external":
             raw = [(str(secret), 0, 2 * 64 * 64)]
             data.create_dataset("patterns", (2, 64, 64), "u1", external=raw)
@@ -233,9 +328,32 @@ def test_an_hdf5_file_shows_no_other_file_of_this_machine(
             layout = h5py.VirtualLayout((2, 64, 64), "u1")
             layout[:] = h5py.VirtualSource(str(secret), "patterns", (2, 64, 64))
             data.create_virtual_dataset("patterns", layout)
+        if poisoned:
+            poison(file)
 
     answer = send(site(), ("p.h5", hdf5(fill)))
-    assert answer.status_code == 422 and "refers to other files" in answer.text
+    assert answer.status_code == 422
+    assert "refers to other files" in answer.text or (
+        poisoned and "cannot be checked" in answer.text
+    )
+
+
+def test_an_hdf5_file_behind_an_image_is_found(site: Site, dataset: str, root: Path) -> None:
+    secret = root.parent / "secret"
+    secret.write_bytes(bytes(range(256)) * 4)
+    image, whole = io.BytesIO(), io.BytesIO()
+    Image.new("L", (32, 32)).save(image, format="PNG")
+    with h5py.File(whole, "w", userblock_size=512) as file:
+        file.attrs["format"] = FORMAT
+        file.create_dataset("patterns", (1, 32, 32), "u1", external=[(str(secret), 0, 1024)])
+    assert len(image.getvalue()) < 512
+    content = image.getvalue() + whole.getvalue()[len(image.getvalue()) :]
+    path = root.parent / "p.png"
+    path.write_bytes(content)
+    # a reader of imported sets would show it
+    assert is_pattern_set(path) and stored_patterns(path, [0])[0, 0, 5] == 5
+    answer = send(site(), ("p.png", content))
+    assert answer.status_code == 415 and "behind something else" in answer.text
 
 
 def test_too_many_patterns_are_refused_before_they_are_read(

@@ -228,9 +228,9 @@ def site(stores: Stores, root: Path) -> Callable[..., TestClient]:
     """Makes a client of a server: ``site()`` is read-only, ``site(token=TOKEN)`` is not."""
 
     def make(host: str = "127.0.0.1", token: str | None = None, **options: Any) -> TestClient:
-        tries = options.pop("tries", None)
+        tries, largest = options.pop("tries", None), options.pop("largest_upload", 1_000_000)
         access = Access.of(host, token, **options)
-        app = create_app(stores, root, access, largest_upload=1_000_000, tries=tries)
+        app = create_app(stores, root, access, largest_upload=largest, tries=tries)
         return TestClient(app, base_url="http://127.0.0.1", follow_redirects=False)
 
     return make
