@@ -76,6 +76,7 @@ def adapt_classifier(
     from ebsdsg_ml.adaptation import AdaptationConfig
     from ebsdsg_ml.adaptation.run import read_target, run_adaptation
     from ebsdsg_ml.dataset_file import open_dataset
+    from ebsdsg_ml.experimental.processing import PatternProcessing
 
     settings = get_settings()
     torch.set_num_threads(settings.threads)
@@ -85,7 +86,8 @@ def adapt_classifier(
     pool_path = target_path(stores, target)
     with open_dataset(files[0]) as opened:
         recipe = opened.recipe
-    pool = read_target(pool_path, recipe.class_numbers, recipe.size)
+    like = PatternProcessing.like(recipe)
+    pool = read_target(pool_path, recipe.class_numbers, recipe.label, like)
     model = None if start is None else settings.root / _finished(stores, start)[1]
     identity = {
         "sources": sources,
@@ -112,6 +114,7 @@ def adapt_classifier(
                 n_target=len(pool.patterns),
                 start=start,
                 criterion=config.criterion,
+                remarks=list(pool.remarks),
             ),
         ),
     )
@@ -170,6 +173,7 @@ def make_ensemble(stores: Stores, runs: list[str], target: str) -> EnsembleDocum
 
     from ebsdsg_ml.adaptation.run import read_target
     from ebsdsg_ml.ensemble import EnsembleError, summary
+    from ebsdsg_ml.experimental.processing import PatternProcessing
     from ebsdsg_ml.pattern_model import PatternModel
 
     root = get_settings().root
@@ -180,16 +184,16 @@ def make_ensemble(stores: Stores, runs: list[str], target: str) -> EnsembleDocum
     for key in members:
         model = PatternModel.load(root / _finished(stores, key)[1])
         if first is None or pool is None:
-            first = model
-            size = model.card.preprocessing.size
-            pool = read_target(target_path(stores, target), model.classes, size)
+            first, card = model, model.card
+            like = PatternProcessing.of_model(card.processing, card.preprocessing.size)
+            pool = read_target(target_path(stores, target), card.classes, card.label, like)
         kind = (model.classes, model.card.label, model.card.preprocessing.size)
         if kind != (first.classes, first.card.label, first.card.preprocessing.size):
             raise EnsembleError(f"run {key} is of another kind than {members[0]}: {kind}")
         answers.append(model.probabilities(pool.patterns))
     if first is None or pool is None:
         raise EnsembleError("an ensemble needs at least one run")
-    found = summary(np.stack(answers), pool.labels)
+    found = summary(np.stack(answers), pool.labels) | {"remarks": list(pool.remarks)}
     document = EnsembleDocument.from_mongo(
         {
             "key": EnsembleDocument.key_of(members, pool.sha256),

@@ -25,7 +25,8 @@ class AdaptationPlan(BaseModel):
     start : whether to start from the campaign's final model; otherwise from ImageNet or random
         weights, as the settings say.
     seeds : number of runs; each is a firework of its own.
-    validation_fold : fold of the sources held out for the criterion ``source_validation``.
+    validation_fold : fold of the sources held out for the criterion ``source_validation``; not
+        with `start`, whose model was trained on all folds.
     settings : fields of :class:`ebsdsg_ml.adaptation.AdaptationConfig`; ``seed`` is the first one.
     """
 
@@ -82,3 +83,10 @@ class AdaptationPlan(BaseModel):
                 )
         if self.start and final_model is None:
             raise ValueError(f"adaptation.{name}: start needs a final_model")
+        if self.start and self.validation_fold is not None:
+            raise ValueError(
+                f"adaptation.{name}: start is the final model, which was trained on all folds, so "
+                f"that nothing of validation_fold {self.validation_fold} is held out: leave "
+                "validation_fold out and take a criterion without labels, such as bnm; or leave "
+                "start out"
+            )

@@ -26,6 +26,8 @@ def print_set(held: PatternSet) -> None:
     print(f"known       pattern centre of {known}, orientation of {turned}")
     for row in phase_summary(held):
         group = row["space_group"] or "not known"
+        if row.get("relabelled"):
+            group = f"{group} (relabelled {row['relabelled']})"
         line = f"  {row['name'] or 'phase not known'}, space group {group}: {row['patterns']}"
         low, middle, high = row["quality"] or (float("nan"),) * 3
         line += f" patterns, quality {low:.3f} to {high:.3f}, median {middle:.3f}"

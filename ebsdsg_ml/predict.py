@@ -148,12 +148,9 @@ def predict(
     files, errors = _files(paths)
     table = None if grain in (None, "all", "file") else _grains(Path(str(grain)))
     card = model.card
-    size = card.preprocessing.size
-    processing = PatternProcessing(size, static=None, dynamic=None)
-    if card.processing:
-        processing = PatternProcessing.from_dict(card.processing)
+    processing = PatternProcessing.of_model(card.processing, card.preprocessing.size)
     if correct:
-        usual = PatternProcessing(size)
+        usual = PatternProcessing(processing.size)
         processing = replace(processing, static=usual.static, dynamic=usual.dynamic)
     found: list[tuple[Path, str, str, np.ndarray, np.ndarray, float]] = []
     for done, path in enumerate(files):

@@ -39,7 +39,10 @@ def import_(
     ] = None,
     phase: Annotated[str, typer.Option(help="Material; wins over what the files say.")] = "",
     group: Annotated[
-        int | None, typer.Option(min=1, max=230, help="Its space group; wins likewise.")
+        int | None, typer.Option(min=1, max=230, help="Its true space group; wins likewise.")
+    ] = None,
+    relabelled: Annotated[
+        int | None, typer.Option(min=1, max=230, help="Its group after disordering, if known.")
     ] = None,
     geometry: Annotated[
         Path | None, typer.Option(help="YAML file: pc, convention, tilt, voltage, ...")
@@ -74,6 +77,7 @@ def import_(
     given = Given(
         phase=phase,
         space_group=group,
+        relabelled=relabelled,
         geometry={} if geometry is None else read_settings(geometry, "geometry"),
         source=source,
         licence=licence,

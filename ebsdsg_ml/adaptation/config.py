@@ -59,7 +59,8 @@ class AdaptationConfig:
         (as Dassl does), ``"joint"`` passes them in one batch (as MCD's original code does).
     statistics : of BatchNorm when it answers: ``"running"`` averages of the training, or
         ``"target"``: computed from the target patterns for the answers (always so with AdaBN).
-    warmup_steps : steps on source alone before the target takes part (*not* in the paper: 0).
+    warmup_steps : steps on source alone before the target takes part (*not* in the paper: 0);
+        fewer than the run has.
     generator_steps : n, the generator's steps on the discrepancy in each step of MCD.
     inference : of MCD: the ``"first"`` head, or ``"both"`` (mean of their logits).
     target_weight : of the target's loss against the source's, in MCC and self-training.

@@ -21,12 +21,13 @@ from torch import nn
 from ebsdsg_ml import selection
 from ebsdsg_ml.adaptation.adabn import AdaBN
 from ebsdsg_ml.adaptation.answers import Answers
-from ebsdsg_ml.adaptation.config import AdaptationConfig
+from ebsdsg_ml.adaptation.config import AdaptationConfig, AdaptationConfigError
 from ebsdsg_ml.adaptation.domains import Labelled, Pool, rows_of_step
 from ebsdsg_ml.adaptation.mcc import MCC
 from ebsdsg_ml.adaptation.mcd import MCD
 from ebsdsg_ml.adaptation.method import Adaptation
 from ebsdsg_ml.adaptation.network import joined
+from ebsdsg_ml.adaptation.result import ORIGIN
 from ebsdsg_ml.adaptation.self_training import SelfTraining
 from ebsdsg_ml.adaptation.source_only import SourceOnly
 from ebsdsg_ml.classifier import step_seed
@@ -104,7 +105,7 @@ class AdaptationLoop:
             self.model_name = config.model
         else:
             network, self.preprocessing = copy.deepcopy(start.network), start.card.preprocessing
-            self.origin = f"model sha256 {start.weights_sha256()}"
+            self.origin = f"{ORIGIN}{start.weights_sha256()}"
             self.model_name = start.card.model
         if config.channels_last:
             network = network.to(memory_format=torch.channels_last)
@@ -126,6 +127,13 @@ class AdaptationLoop:
         )
         n_steps = -(-len(source) // config.batch_size)
         self.steps_per_epoch = config.steps_per_epoch or n_steps
+        self.total = config.epochs * self.steps_per_epoch
+        # the two others never see the target in a step
+        if config.warmup_steps >= self.total and config.method not in ("source-only", "adabn"):
+            raise AdaptationConfigError(
+                f"warmup_steps = {config.warmup_steps}: the run has {self.total} steps, so "
+                f"{config.method} would never see the target; give fewer, or more epochs"
+            )
         self.step = 0
         self.history: list[dict[str, Any]] = []
         self.sums: dict[str, float] = {}
@@ -148,7 +156,7 @@ class AdaptationLoop:
         progress: Progress | None,
     ) -> None:
         """Make all steps that are still to be made; see :func:`ebsdsg_ml.adaptation.fit.adapt`."""
-        config, total = self.config, self.config.epochs * self.steps_per_epoch
+        config, total = self.config, self.total
         if resume is not None and resume.exists():
             self._load(resume)
         for row in self.history:

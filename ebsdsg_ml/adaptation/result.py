@@ -9,6 +9,9 @@ from typing import Any
 
 from ebsdsg_ml.adaptation.config import AdaptationConfig
 
+ORIGIN = "model sha256 "
+"""What the origin of weights begins with that are a model's; the digest of those follows."""
+
 
 @dataclass(frozen=True)
 class AdaptationResult:
@@ -27,6 +30,7 @@ class AdaptationResult:
     sources_sha256, target_sha256 : digests of the patterns.
     n_source, n_target : their numbers.
     target_accuracy : of the chosen epoch where the truth is known; nothing was chosen by it.
+    remarks : on the target, see :class:`ebsdsg_ml.adaptation.target.TargetPatterns`.
     """
 
     model_path: Path
@@ -47,6 +51,7 @@ class AdaptationResult:
     n_source: int
     n_target: int
     target_accuracy: float | None
+    remarks: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -55,6 +60,7 @@ class AdaptationResult:
             "model_path": self.model_path.name,
             "classes": list(self.classes),
             "sources_sha256": list(self.sources_sha256),
+            "remarks": list(self.remarks),
             "config": self.config.to_dict(),
         }
 
@@ -65,5 +71,6 @@ class AdaptationResult:
         plain["model_path"] = directory / plain["model_path"]
         plain["classes"] = tuple(plain["classes"])
         plain["sources_sha256"] = tuple(plain["sources_sha256"])
+        plain["remarks"] = tuple(plain.get("remarks", ()))
         plain["config"] = AdaptationConfig.from_dict(plain["config"])
         return cls(**plain)

@@ -7,22 +7,27 @@ its result back and computes nothing.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ebsdsg_ml.adaptation.config import AdaptationConfig
 from ebsdsg_ml.adaptation.domains import DomainError, Labelled
-from ebsdsg_ml.adaptation.result import AdaptationResult
+from ebsdsg_ml.adaptation.result import ORIGIN, AdaptationResult
 from ebsdsg_ml.adaptation.target import TargetPatterns, read_target
 from ebsdsg_ml.answer_grid import SHOWN, AnswerGrid, Shown, picture_of
 from ebsdsg_ml.dataset_file import open_dataset
+from ebsdsg_ml.experimental.processing import PatternProcessing
+from ebsdsg_ml.recipe import DatasetRecipe
 from ebsdsg_ml.training_result import OnEpoch, TrainingError, write_history
 from ebsdsg_sim.atomic_file import write_atomically
 
 if TYPE_CHECKING:
     from ebsdsg_ml.datasets import Progress
     from ebsdsg_ml.pattern_model import PatternModel
+
+log = logging.getLogger(__name__)
 
 RESUME, RESULT, MODEL = "resume.pt", "result.json", "model.pt"
 
@@ -47,8 +52,10 @@ def run_adaptation(
     sources : data-set files of the same classes; joined.
     target : see :func:`read_target`.
     directory : folder of the run; made if it is not there.
-    start : model file to start from.
-    validation_fold : fold of every source that is held out for ``"source_validation"``.
+    start : model file to start from.  The run is that of its weights, not of the file: a
+        calibration changes nothing.
+    validation_fold : fold of every source that is held out for ``"source_validation"``; the model
+        to start from must not have seen its phases either.
     on_epoch, progress : as in :func:`ebsdsg_ml.training.train`.
     device : ``"cpu"``, ``"cuda"`` or ``"auto"``.
 
@@ -56,15 +63,30 @@ def run_adaptation(
     ------
     DomainError, DatasetError
         If sources or target are unusable or do not fit together.
+    ModelFileError
+        If the model to start from is missing or damaged.
     TrainingError
         If the folder holds another run, or a loss is no longer a finite number.
+
+    Notes
+    -----
+    Folders of earlier versions do not say what their run started from.  A finished one is known by
+    its result; an unfinished one is taken for what is asked for.
     """
+    from ebsdsg_ml.pattern_model import PatternModel
+
     directory = Path(directory)
-    recipes, digests = [], []
+    recipes: list[DatasetRecipe] = []
+    digests: list[str] = []
+    trained: set[str] = set()
+    held_out: set[str] = set()
     for path in sources:
         with open_dataset(path) as opened:
             recipes.append(opened.recipe)
             digests.append(opened.content_sha256)
+            for row in opened.phases:
+                if row["fold"] in range(opened.recipe.n_folds):
+                    (held_out if row["fold"] == validation_fold else trained).add(row["id"])
     if not recipes:
         raise DomainError("an adaptation needs at least one source")
     first = recipes[0]
@@ -72,34 +94,80 @@ def run_adaptation(
     for recipe, path in zip(recipes, sources, strict=True):
         if (recipe.label, recipe.class_numbers, recipe.size) != kind:
             raise DomainError(f"{path} differs from {sources[0]} in labels, classes or size")
-    pool = read_target(target, first.class_numbers, first.size)
+    pool = read_target(target, first.class_numbers, first.label, PatternProcessing.like(first))
+    begin = None if start is None else PatternModel.load(start)
     identity = {
         "config": config.to_dict(),
         "sources": digests,
         "target": pool.sha256,
+        "start": None if begin is None else begin.weights_sha256(),
         "validation_fold": validation_fold,
     }
-    _same_run(directory, identity)
     if (directory / RESULT).exists():
+        _same_run(directory, identity)
         values = json.loads((directory / RESULT).read_text())
         result = AdaptationResult.from_dict(values, directory)
         for row in result.history:
             if on_epoch is not None:
                 on_epoch(row)
         return result
-    return _adapt(
-        config, sources, kind, pool, directory, identity, start, on_epoch, progress, device
-    )
+    phases = _phases(trained, held_out, begin)
+    _same_run(directory, identity)
+    for remark in pool.remarks:
+        log.warning("adaptation in %s: %s", directory, remark)
+    card = {
+        "dataset_sha256": digests[0],
+        "detector": first.detector,
+        "processing": pool.processing.to_dict(),
+        "quality": pool.quality,
+        "training": {**identity, **phases},
+    }
+    return _adapt(config, sources, first, pool, directory, card, begin, on_epoch, progress, device)
+
+
+def _phases(trained: set[str], held_out: set[str], begin: PatternModel | None) -> dict[str, Any]:
+    """Entry of the card: the phases whose labels the model saw, if they are known.
+
+    Raises
+    ------
+    DomainError
+        If a held-out phase is not held out of every source and of the model to start from.
+    """
+    if both := sorted(held_out.intersection(trained)):
+        raise DomainError(
+            f"{len(both)} phases of the held-out fold of one source are trained on in another "
+            f"({_some(both)}): give sources of the same folds, or leave validation_fold out"
+        )
+    seen = set() if begin is None else begin.card.training.get("phases")
+    if seen is None:
+        if held_out:
+            raise DomainError(
+                "the model to start from does not say which phases it was trained on, so none can "
+                "be held out of them: leave validation_fold out"
+            )
+        return {}
+    if both := sorted(held_out.intersection(seen)):
+        raise DomainError(
+            f"the model to start from was trained on {len(both)} phases of the held-out fold "
+            f"({_some(both)}), so its accuracy there would be that of known phases: start from the "
+            "model trained without this fold, or leave validation_fold out and take a criterion "
+            "without labels"
+        )
+    return {"phases": sorted(trained.union(seen))}
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if names[3:] else "")
 
 
 def _adapt(
     config: AdaptationConfig,
     sources: Sequence[str | Path],
-    kind: tuple[str, tuple[int, ...], int],
+    recipe: DatasetRecipe,
     pool: TargetPatterns,
     directory: Path,
-    identity: Mapping[str, Any],
-    start: str | Path | None,
+    card: Mapping[str, Any],
+    begin: PatternModel | None,
     on_epoch: OnEpoch | None,
     progress: Progress | None,
     device: str,
@@ -107,11 +175,11 @@ def _adapt(
     import torch
 
     from ebsdsg_ml.adaptation.fit import adapt
-    from ebsdsg_ml.pattern_model import PatternModel
     from ebsdsg_ml.pattern_source import file_sha256
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    identity, classes = card["training"], recipe.class_numbers
     fold = identity["validation_fold"]
     parts, held_out = [], []
     for path in sources:
@@ -122,7 +190,7 @@ def _adapt(
             held_out.append(Labelled.read(path, fold))
 
     held = Labelled.joined(held_out) if held_out else None
-    grid = _grid(directory, held or Labelled.joined(parts), pool, kind[1])
+    grid = _grid(directory, held or Labelled.joined(parts), pool, classes)
 
     def watch(model: PatternModel) -> dict[str, float]:
         grid.draw(
@@ -147,16 +215,16 @@ def _adapt(
         config,
         parts,
         pool.patterns,
-        classes=kind[1],
-        label=kind[0],
-        start=None if start is None else PatternModel.load(start),
+        classes=classes,
+        label=recipe.label,
+        start=begin,
         validation=held,
         resume=directory / RESUME,
         watch=watch,
         report=report,
         progress=progress,
         device=device,
-        card={"dataset_sha256": identity["sources"][0], "training": dict(identity)},
+        card=card,
     )
     model_path = adapted.model.save(directory / MODEL)
     chosen = adapted.history[adapted.epoch - 1]
@@ -169,7 +237,7 @@ def _adapt(
         best_epoch=adapted.epoch,
         criterion=adapted.criterion,
         prior=adapted.prior,
-        classes=kind[1],
+        classes=classes,
         config=config,
         weights_origin=adapted.model.card.weights_origin,
         precision=training["precision"],
@@ -180,6 +248,7 @@ def _adapt(
         n_source=training["n_source"],
         n_target=training["n_target"],
         target_accuracy=chosen.get("watch_accuracy"),
+        remarks=pool.remarks,
     )
     content = json.dumps(result.to_dict(), indent=1, sort_keys=True).encode()
     write_atomically(directory / RESULT, content)
@@ -207,6 +276,12 @@ def _same_run(directory: Path, identity: Mapping[str, Any]) -> None:
         return
     found = json.loads(path.read_text())
     found["config"] = AdaptationConfig.from_dict(found["config"]).to_dict()
+    if "start" not in found:
+        found["start"] = identity["start"]
+        if (directory / RESULT).exists():
+            origin = json.loads((directory / RESULT).read_text())["weights_origin"]
+            named = origin.startswith(ORIGIN)
+            found["start"] = origin.removeprefix(ORIGIN) if named else None
     other = sorted(key for key, value in identity.items() if found.get(key) != value)
     if other:
         raise TrainingError(

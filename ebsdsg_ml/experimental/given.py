@@ -38,7 +38,8 @@ class Given:
     Parameters
     ----------
     phase : name or formula of the material.
-    space_group : number.
+    space_group : number of its true group.
+    relabelled : number of its group after compositional disordering, where that is known too.
     geometry : entries of a geometry file: ``pc`` (three numbers) and its ``convention`` (see
         :mod:`ebsdsg_sim.pattern_centre`), ``binning``, ``pixel_size`` [um], ``tilt``, ``azimuth``,
         ``twist``, ``sample_tilt`` [degrees], ``voltage`` [kV], ``working_distance`` [mm].
@@ -59,9 +60,16 @@ class Given:
     licence: str = ""
     table: Path | None = None
     background: Path | None = None
+    relabelled: int | None = None
 
     def __post_init__(self) -> None:
         PhaseName(self.phase, self.space_group)
+        PhaseName(self.phase, self.relabelled)
+        if self.relabelled is not None and self.space_group is None:
+            raise PatternFileError(
+                f"the relabelled group {self.relabelled} belongs to one phase: give its true space "
+                "group, too"
+            )
         known = {"pc", "convention", "binning", *ANGLES, *POSITIVE}
         if unknown := sorted(set(self.geometry) - known):
             raise PatternFileError(

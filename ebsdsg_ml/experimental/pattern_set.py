@@ -1,7 +1,7 @@
 """Experimental patterns with all that is known of them, in memory and in a file.
 
 The file is of the family of the simulated data sets (:mod:`ebsdsg_ml.dataset_file`): ``patterns``
-(N, size, size) uint8; ``label`` (N) space-group number, 0 where it is not known; ``phase`` (N) row
+(N, size, size) uint8; ``label`` (N) true space group, 0 where it is not known; ``phase`` (N) row
 in the table of phases, -1 for none; ``number`` (N) in the file it came from; ``quaternions``
 (N, 4), NaN where not known.  Besides, ``source`` (N) row in the table of files, ``quality`` (N),
 and ``pc`` (N, 3), the pattern centre of the *stored* square in Bruker's convention, NaN where not
@@ -41,7 +41,7 @@ class PatternSet:
     source : (n,) row of each pattern in `sources`.
     number : (n,) place of each pattern in its file.
     phase : (n,) row in `phases`, -1 when nothing is known.
-    label : (n,) space-group number, 0 when not known.
+    label : (n,) number of the true space group, 0 when not known.
     quality : (n,) Krieger Lassen's image quality, as `quality_definition` says.
     quaternions : (n, 4) orientations as the file gives them, NaN where it does not.
     pc : (n, 3) pattern centre of the stored square, Bruker's convention, NaN where not known.
@@ -50,7 +50,8 @@ class PatternSet:
     quality_definition : entries of :class:`ebsdsg_ml.quality.QualityDefinition`.
     sources : one row per file: path, sha256, kind, geometry, microscope, the phase it names and
         the phase given, source, licence, remarks.
-    phases : one row per phase: name and space group as used, given, and in the file.
+    phases : one row per phase: name and space group as used, given, and in the file; its relabelled
+        group where that was given.
     selection : how the patterns were chosen from another set; empty for all of their files.
     """
 
@@ -96,6 +97,18 @@ class PatternSet:
     def phase_names(self) -> list[str]:
         """Phase of every pattern, empty where it is not known."""
         return ["" if i < 0 else self.phases[i]["name"] for i in self.phase]
+
+    def groups(self, kind: str) -> np.ndarray:
+        """(n,) space-group number of every pattern's phase, 0 where it is not known.
+
+        Parameters
+        ----------
+        kind : the ``"true"`` group, or the ``"relabelled"`` one, which no vendor's file tells.
+        """
+        if kind == "true":
+            return self.label
+        numbers = [row.get("relabelled") or 0 for row in self.phases]
+        return np.array([*numbers, 0], dtype=np.int32)[self.phase]  # row -1: no phase
 
     def taken(self, rows: np.ndarray, selection: dict[str, Any]) -> PatternSet:
         """Some of the patterns; the tables stay whole, so that rows in them stay valid.

@@ -95,6 +95,17 @@ class PatternProcessing:
         ranged = done.mask is None or isinstance(done.mask.radius, tuple)
         return cls(recipe.size, done.static, done.dynamic, mask=None if ranged else done.mask)
 
+    @classmethod
+    def of_model(cls, entries: Mapping[str, Any], size: int) -> PatternProcessing:
+        """Processing that a model's file asks for.
+
+        Parameters
+        ----------
+        entries : of its card; empty in old files: cut to the square and resampled only.
+        size : pixels per side of its patterns.
+        """
+        return cls.from_dict(entries) if entries else cls(size, static=None, dynamic=None)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; a step that is not made is None."""
         plain = {

@@ -257,6 +257,8 @@ def _phase_row(
         "given": {"name": given.phase, "space_group": given.space_group},
         "in_file": {"name": named.name, "space_group": named.space_group},
     }
+    if given.relabelled is not None:  # an entry that is not given changes no set's digest
+        row["relabelled"] = given.relabelled
     if not row["name"] and row["space_group"] is None:
         return -1
     key = (given.phase, given.space_group, named.name, named.space_group)

@@ -56,6 +56,7 @@ class PatternPhase(Part):
     ----------
     name, space_group : as used: the user's word, else the file's.
     given, in_file : name and space group as the user and the file say them.
+    relabelled : its group after compositional disordering, where it was given.
     patterns : number of patterns.
     quality : lowest, median and highest image quality.
     """
@@ -64,6 +65,7 @@ class PatternPhase(Part):
     space_group: GroupNumber | None
     given: dict[str, Any]
     in_file: dict[str, Any]
+    relabelled: GroupNumber | None = None
     patterns: int = Field(ge=0)
     quality: list[float] = Field(default_factory=list)
 

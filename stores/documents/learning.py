@@ -172,6 +172,8 @@ class Adaptation(Part):
     start : key of the training run whose model it started from.
     criterion : by which the epoch was chosen.
     target_accuracy : for a target whose labels are known; never used for a choice.
+    remarks : why the accuracy is not known, and whether the target's patterns were processed
+        otherwise than the sources'.
     """
 
     method: Name
@@ -181,6 +183,7 @@ class Adaptation(Part):
     start: str | None = None
     criterion: Name
     target_accuracy: float | None = Field(default=None, ge=0, le=1)
+    remarks: list[str] = Field(default_factory=list)
 
 
 class TrainingRunDocument(Document):
@@ -285,7 +288,7 @@ class EnsembleDocument(Document):
     collapsed : members that the histogram of their answers gives away; they do not answer.
     target : key or sha256 of the patterns that the members were compared on.
     summary : runs, checks and, where the truth is known, accuracies with intervals
-        (:func:`ebsdsg_ml.ensemble.summary`).
+        (:func:`ebsdsg_ml.ensemble.summary`); ``remarks`` say why it is not.
     """
 
     collection: ClassVar[str] = "ensembles"

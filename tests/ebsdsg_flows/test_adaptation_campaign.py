@@ -12,6 +12,7 @@ from ebsdsg_flows.experimental import record
 from ebsdsg_flows.results import campaign_results
 from ebsdsg_flows.run import run_until_idle
 from ebsdsg_flows.submit import submit
+from ebsdsg_ml.experimental.given import Given
 from ebsdsg_ml.experimental.processing import PatternProcessing
 from ebsdsg_ml.experimental.read import import_patterns
 from ebsdsg_ml.pattern_model import PatternModel
@@ -47,9 +48,7 @@ adaptation:
     sources: [both]
     target: {target}
     start: true
-    validation_fold: 0
-    settings:
-      {{method: self-training, epochs: 1, batch_size: 8, threads: 1, criterion: source_validation}}
+    settings: {{method: self-training, epochs: 1, batch_size: 8, threads: 1, criterion: bnm}}
 """
 
 
@@ -79,6 +78,7 @@ def test_structures_in_and_networks_adapted_to_real_patterns_out(
         [shared / "data/patterns/kikuchipy_Ni/patterns.h5"],
         imported,
         processing=PatternProcessing(SIZE),
+        given=Given("Ni", 225, relabelled=225),
     )
     target = record(stores, imported)
     path = tmp_path / "adapted.yaml"
@@ -102,9 +102,11 @@ def test_structures_in_and_networks_adapted_to_real_patterns_out(
         assert run.checkpoint is not None and len(run.images) == 1
         model = PatternModel.load(root / run.checkpoint.path)
         assert model.classes == (225, 229)
-        # both sets of Debye-Waller factors are the source; a held-out fold is that of both
-        own = run.adaptation.method == "self-training"
-        assert model.card.training["n_source"] == (24 if own else 48)
+        # both sets of Debye-Waller factors are the source
+        assert model.card.training["n_source"] == 48
+        # asked for patterns of nickel, the model gets them as it was adapted to them
+        assert model.card.processing == PatternProcessing(SIZE).to_dict()
+        assert "processed otherwise" in run.adaptation.remarks[0]
         with Image.open(root / run.images[0].path) as picture:
             assert picture.height > 3 * 96
     ensembles = [EnsembleDocument.from_mongo(found) for found in stores.ensembles.find()]

@@ -108,10 +108,13 @@ def test_a_file_without_labels_and_a_trained_model_to_start_from(
     )
     assert run.parent == start.key and run.adaptation is not None
     assert run.adaptation.target_accuracy is None and run.adaptation.n_target == 20
+    why = "the accuracy on the target is not known: the file holds patterns alone"
+    assert run.adaptation.remarks == [why]
     assert sum(run.computed_with["target_prior"]) == pytest.approx(1)
     assert run.weights == f"model sha256 {start.computed_with['weights_sha256']}"
     ensemble = make_ensemble(stores, [run.key, start.key], str(pool))
     assert "accuracies" not in ensemble.summary and ensemble.n_patterns == 20
+    assert ensemble.summary["remarks"] == [why]
 
 
 def test_what_is_not_there_is_said(stores: Stores, dataset: DatasetDocument, pool: Path) -> None:
@@ -132,6 +135,9 @@ def test_plans_are_checked_when_the_campaign_is_read() -> None:
         plan.check("mcc", ["b"], None)
     with pytest.raises(ValueError, match="start needs a final_model"):
         plan.model_copy(update={"start": True}).check("mcc", ["a"], None)
+    leaking = plan.model_copy(update={"start": True, "validation_fold": 0})
+    with pytest.raises(ValueError, match=r"trained on all folds.* leave validation_fold out"):
+        leaking.check("mcc", ["a"], "a")
     with pytest.raises(ValueError, match="is not a name"):
         plan.check("m c c", ["a"], None)
     with pytest.raises(ValidationError, match="unknown adaptation setting lr"):

@@ -181,10 +181,11 @@ def test_file_round_trip_selection_and_target(patterns: Path, tmp_path: Path) ->
     assert best.names() == [stored.names()[i] for i in rows]
 
     # adaptation reads it; only a set that is labelled throughout has known classes
-    target = read_target(tmp_path / "set.h5", (225, 227), 60)
+    target = read_target(tmp_path / "set.h5", (225, 227), "true", SMALL)
     assert target.labels is None and np.array_equal(target.patterns, stored.patterns)
     known = import_patterns(files[0] / "patterns.h5", tmp_path / "ni.h5", processing=SMALL)
-    assert read_target(tmp_path / "ni.h5", (221, 225), 60).labels.tolist() == [1] * len(known)
+    labels = read_target(tmp_path / "ni.h5", (221, 225), "true", SMALL).labels
+    assert labels.tolist() == [1] * len(known)
 
     sheet = pattern_sheet(tmp_path / "set.h5", count=6, columns=3, pixels=60)
     assert sheet.width == 3 * 66 + 6
