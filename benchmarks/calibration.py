@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from calibration_page import page, picture
 
-from ebsdsg_ml.calibration import calibrate, cross_calibrated
+from ebsdsg_ml.calibration import calibrate
 from ebsdsg_ml.conformal import answer_threshold, coverage, prediction_sets, threshold
+from ebsdsg_ml.judgement import cross_calibrated
 from ebsdsg_ml.temperature import phase_weights, soft_max
 from ebsdsg_ml.unknown import auroc, unknown_score
 from ebsdsg_sim.atomic_file import write_atomically

@@ -27,7 +27,7 @@ def evaluate_folds(stores: Stores, dataset: DatasetDocument, runs: list[str]) ->
     Returns
     -------
     Plain tables: ``accuracy``, ``confusion``, ``by_class``, ``by_phase``, ``runs``, ``dataset``,
-    and ``calibration`` (:func:`ebsdsg_ml.calibration.cross_calibrated`: each fold judged by a
+    and ``calibration`` (:func:`ebsdsg_ml.judgement.cross_calibrated`: each fold judged by a
     calibration of the others; None with fewer than two folds, or fewer than two phases in one).
 
     Raises
@@ -63,7 +63,7 @@ def _calibrate_across(stores: Stores, joined: Evaluation, runs: list[str]) -> di
     """Judge every fold by a calibration of the others; keep it in the run that left it out."""
     import numpy as np
 
-    from ebsdsg_ml.calibration import cross_calibrated
+    from ebsdsg_ml.judgement import cross_calibrated
 
     phases = {f: len(np.unique(joined.phase[joined.fold == f])) for f in np.unique(joined.fold)}
     if len(phases) < 2 or sum(phases.values()) - max(phases.values()) < 2:

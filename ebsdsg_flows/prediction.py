@@ -28,7 +28,8 @@ def find_model(name: str) -> AnyModel:
     Raises
     ------
     ModelNotFound
-        If it is none of these, the beginning of several keys, or has no finished model.
+        If it is none of these, the beginning of several keys, or has no finished model, or all
+        members of the ensemble have collapsed.
     ebsdsg_ml.pattern_model.ModelFileError
         If the file is damaged or of another kind.
     """
@@ -61,6 +62,12 @@ def find_model(name: str) -> AnyModel:
         return load_model(_file_of_run(stores, runs[0]["key"]))
     found = stores.ensembles.find_one({"key": ensembles[0]["key"]}) or {}
     members = [key for key in found["members"] if key not in found["collapsed"]]
+    if not members:
+        raise ModelNotFound(
+            f"all {len(found['members'])} members of the ensemble {found['key'][:12]} have "
+            "collapsed (their answers leave out classes): none of them answers; train again, or "
+            f"take one of them by its key: {', '.join(key[:8] for key in found['members'])}"
+        )
     return EnsembleModel(_models(stores, members))
 
 
@@ -117,8 +124,8 @@ def predict_files(
     paths : files and folders.
     model : see :func:`find_model`.
     grain, dependence, group, correct : see :func:`ebsdsg_ml.predict.predict`.
-    outputs : files to write the answers to, by suffix.
-    picture : PNG file to draw.
+    outputs : files to write the answers to, by suffix; none is touched without an answer.
+    picture : PNG file to draw, likewise.
 
     Returns
     -------
@@ -128,6 +135,8 @@ def predict_files(
     ------
     ModelNotFound
         If no model is named, or there is none of that name.
+    ebsdsg_ml.predict.PredictionError
+        If a file to write has a suffix that is not known; before anything is computed.
     """
     import sys
 
@@ -138,6 +147,7 @@ def predict_files(
     from ebsdsg_flows.settings import get_settings
     from ebsdsg_ml.answer_files import (
         answer_picture,
+        check_picture_suffix,
         check_suffix,
         plain_card,
         write_answers,
@@ -152,6 +162,8 @@ def predict_files(
         )
     for path in outputs:
         check_suffix(path)
+    if picture is not None:
+        check_picture_suffix(picture)
     torch.set_num_threads(get_settings().threads)
     loaded = find_model(model)
     with Progress(console=Console(stderr=True), transient=True) as bar:
@@ -170,14 +182,17 @@ def predict_files(
             progress=tell,
         )
     _print_table(loaded, found)
-    about = {"model": model, "card": plain_card(loaded.card), "errors": found.errors}
-    for path in outputs:
-        print(f"wrote {write_answers(path, found.answers, about)}")
-    if picture is not None and found.answers:
-        title = f"{loaded.card.label} space groups, {loaded.card.model}"
-        print(f"wrote {write_picture(picture, answer_picture(found.answers, title))}")
+    if found.answers:
+        about = {"model": model, "card": plain_card(loaded.card), "errors": found.errors}
+        for path in outputs:
+            print(f"wrote {write_answers(path, found.answers, about)}")
+        if picture is not None:
+            title = f"{loaded.card.label} space groups, {loaded.card.model}"
+            print(f"wrote {write_picture(picture, answer_picture(found.answers, title))}")
     for error in found.errors:
         print(f"error: {' '.join(error.split())}", file=sys.stderr)
+    if not found.answers:
+        print("error: there was no pattern to answer, nothing was written", file=sys.stderr)
     return 1 if found.errors or not found.answers else 0
 
 
@@ -224,62 +239,5 @@ def _print_table(model: AnyModel, found: Predictions) -> None:
         "nothing is promised",
         highlight=False,
     )
-
-
-def export_model(name: str, output: Path) -> Path:
-    """Write a run's or an ensemble's model to one file that can be carried elsewhere.
-
-    Parameters
-    ----------
-    name : see :func:`find_model`.
-    output : file to write.
-    """
-    return find_model(name).save(output)
-
-
-def calibrate_model(name: str, dataset: Path, output: Path, folds: list[int] | None = None) -> None:
-    """Calibrate a model or an ensemble on phases that it never saw, and write it to a file.
-
-    Parameters
-    ----------
-    name : see :func:`find_model`.
-    dataset : data set of the model's classes.
-    output : model file to write.
-    folds : folds of the data set; all by default.
-
-    Raises
-    ------
-    ModelNotFound
-        If the model was trained on one of those phases, or does not say on which it was.
-    """
-    from ebsdsg_ml.calibration import calibrate, judge
-    from ebsdsg_ml.evaluate import evaluate
-
-    model = find_model(name)
-    found = evaluate(model.calibrated(None), dataset, folds)
-    if not found.held_out:
-        raise ModelNotFound(
-            f"{name} was trained on phases of {dataset}, or does not say on which it was trained: "
-            "calibrate it on folds or a data set of other phases"
-        )
-    where = dataset.name if folds is None else f"folds {folds} of {dataset.name}"
-    known = calibrate(found.logits, found.truth, found.phase, fitted_on=f"phases of {where}")
-    model.calibrated(known).save(output)
-    tables = judge(known, found.logits, found.truth, found.phase)
-    print(
-        f"temperature {known.temperature:.2f}; calibration error "
-        f"{tables['before']['calibration_error']:.3f} before, "
-        f"{tables['after']['calibration_error']:.3f} after (on the same patterns); {output}"
-    )
-
-
-def show_model(name: str) -> None:
-    """Print what is known of a model, as JSON."""
-    import json
-
-    from ebsdsg_ml.answer_files import plain_card
-    from ebsdsg_ml.ensemble_model import EnsembleModel
-
-    model = find_model(name)
-    members = len(model.members) if isinstance(model, EnsembleModel) else 1
-    print(json.dumps({"networks": members, **plain_card(model.card)}, indent=1))
+    for limit in known.limits():
+        console.print(limit, highlight=False)

@@ -39,7 +39,8 @@ def write_answers(
     Raises
     ------
     PredictionError
-        If the suffix is none of these, or Parquet is asked for without pyarrow.
+        If the suffix is none of these, Parquet is asked for without pyarrow, or there is no answer:
+        an empty table would take the place of an earlier one.
     """
     path = Path(path)
     make: dict[str, Callable[[list[dict[str, Any]], Mapping[str, Any]], bytes]] = {
@@ -48,6 +49,8 @@ def write_answers(
         ".parquet": _parquet,
     }
     check_suffix(path)
+    if not answers:
+        raise PredictionError(f"{path}: no answer to write")
     content = make[path.suffix.lower()]([answer.to_dict() for answer in answers], about)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content)
@@ -73,12 +76,23 @@ def check_suffix(path: Path) -> None:
             ) from error
 
 
+def check_picture_suffix(path: Path) -> None:
+    """Refuse a picture that is not called PNG, before anything is computed.
+
+    Raises
+    ------
+    PredictionError
+        If the suffix is another one.
+    """
+    if path.suffix.lower() != ".png":
+        raise PredictionError(f"{path}: answers are drawn as .png")
+
+
 def _csv(rows: list[dict[str, Any]], about: Mapping[str, Any]) -> bytes:
     text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return text.getvalue().encode()
 
 
@@ -170,8 +184,15 @@ def _fitted(draw: Any, text: str, font: Any, width: float) -> str:
 
 
 def write_picture(path: str | Path, picture: Image.Image) -> Path:
-    """Write a picture as PNG, atomically."""
+    """Write a picture as PNG, atomically.
+
+    Raises
+    ------
+    PredictionError
+        If the file is not called so.
+    """
     path = Path(path)
+    check_picture_suffix(path)
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,8 +201,19 @@ def write_picture(path: str | Path, picture: Image.Image) -> Path:
 
 
 def plain_card(card: ModelCard) -> dict[str, Any]:
-    """What is told of a model beside its answers: no list of training phases."""
-    plain = card.to_dict()
+    """What is told of a model beside its answers: no list of training phases.
+
+    Parameters
+    ----------
+    card : of a model or an ensemble.
+
+    Returns
+    -------
+    Its entries as plain JSON types, and ``limits``: what its calibration can never say
+    (:meth:`ebsdsg_ml.calibration.Calibration.limits`).
+    """
+    known = card.calibration
+    plain = card.to_dict() | {"limits": [] if known is None else known.limits()}
     plain["training"] = {
         k: [{a: b for a, b in m.items() if a != "phases"} for m in v] if k == "members" else v
         for k, v in plain["training"].items()

@@ -12,17 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ebsdsg_ml.conformal import Score, answer_threshold, coverage, prediction_sets, threshold
-from ebsdsg_ml.conformal import hierarchical_quantile as quantile
-from ebsdsg_ml.temperature import (
-    CalibrationError,
-    checked,
-    fit_temperature,
-    log_loss,
-    phase_weights,
-    soft_max,
+from ebsdsg_ml.conformal import (
+    WORST,
+    Score,
+    answer_threshold,
+    phases_needed,
+    prediction_sets,
+    threshold,
 )
-from ebsdsg_ml.temperature import summary as reliability_summary
+from ebsdsg_ml.conformal import hierarchical_quantile as quantile
+from ebsdsg_ml.temperature import CalibrationError, checked, fit_temperature, soft_max
 from ebsdsg_ml.unknown import UnknownScore, unknown_score
 
 
@@ -107,6 +106,63 @@ class Calibration:
             unsure |= p.max(axis=1) <= self.answer_threshold
         return unsure
 
+    def limits(self) -> list[str]:
+        """What this calibration can never say of a pattern, and why, one sentence each.
+
+        Empty where sets, answers and strangers are all told, and for files that know no sets.
+        """
+        if self.coverage is None:
+            return []
+        limit = self.answer_threshold
+        found = []
+        for never, level, promise, consequence in (
+            (
+                self.set_threshold >= WORST,
+                self.coverage,
+                f"sets of {_percent(self.coverage)}",
+                "every set holds all groups",
+            ),
+            (
+                limit is not None and limit >= 1,
+                1 - self.risk,
+                f"a risk of {_percent(self.risk)}",
+                "every pattern abstains",
+            ),
+            (
+                self.unknown_threshold is None,
+                1 - self.false_alarms,
+                f"{_percent(self.false_alarms)} of false alarms",
+                "no pattern is called unknown",
+            ),
+        ):
+            needed = phases_needed(level)
+            if never and 0 < self.n_phases < needed:
+                found.append(
+                    f"{self.n_phases} phases are too few for {promise} ({needed} are needed): "
+                    f"{consequence}"
+                )
+            elif never:
+                found.append(f"no threshold keeps {promise}: {consequence}")
+        return found
+
+
+def check_levels(*, coverage: float = 0.9, risk: float = 0.05, false_alarms: float = 0.05) -> None:
+    """Refuse levels that no calibration has, before anything is computed for it.
+
+    Parameters
+    ----------
+    coverage, risk, false_alarms : see :class:`Calibration`.
+
+    Raises
+    ------
+    CalibrationError
+        If one is not between 0 and 1.
+    """
+    levels = {"coverage": coverage, "risk": risk, "false_alarms": false_alarms}
+    for name, value in levels.items():
+        if not 0 < value < 1:
+            raise CalibrationError(f"{name} = {value}: a probability between 0 and 1 is needed")
+
 
 def calibrate(
     logits: ArrayLike,
@@ -135,11 +191,15 @@ def calibrate(
 
     Notes
     -----
+    With too few phases for a level (:func:`ebsdsg_ml.conformal.phases_needed`) the calibration is
+    fitted all the same, and :meth:`Calibration.limits` says what it cannot promise.
+
     The set threshold is taken at the fitted temperature, from the same patterns.  One number fitted
     on thousands of patterns moves no threshold visibly, but strictly the promise of
     :mod:`ebsdsg_ml.conformal` is for a temperature from elsewhere; coverage on other phases is
     therefore measured (``docs/validation/calibration.md``).
     """
+    check_levels(coverage=coverage, risk=risk, false_alarms=false_alarms)
     array, labels, groups = checked(logits, truth, phase)
     temperature = fit_temperature(array, labels, groups)
     p = soft_max(array, temperature)
@@ -159,136 +219,9 @@ def calibrate(
     )
 
 
-def judge(
-    calibration: Calibration, logits: ArrayLike, truth: ArrayLike, phase: ArrayLike
-) -> dict[str, Any]:
-    """How a calibration does on phases that it was not fitted on.
-
-    Parameters
-    ----------
-    calibration : fitted on other phases.
-    logits : (n, classes).
-    truth : (n,) class indices.
-    phase : (n,) phase of every pattern.
-
-    Returns
-    -------
-    Plain tables: ``before`` and ``after`` (each ``log_loss``, ``calibration_error``,
-    ``reliability``, ``bins``), ``sets`` (see :func:`ebsdsg_ml.conformal.coverage`), ``answered``
-    (share), ``answered_and_wrong`` (share), ``wrong_among_answered`` (share, patterns count alike;
-    None if nothing is answered), ``wrong`` (share if all were answered), ``called_strange``
-    (share).
-    """
-    array, labels, groups = checked(logits, truth, phase)
-    return judgement(
-        array,
-        labels,
-        groups,
-        temperature=np.full(len(labels), calibration.temperature),
-        sets=calibration.sets(calibration.probabilities(array)),
-        given=~calibration.abstains(calibration.probabilities(array)),
-        strange=calibration.is_strange(array),
-    )
-
-
-def judgement(
-    logits: np.ndarray,
-    truth: np.ndarray,
-    phase: np.ndarray,
-    *,
-    temperature: np.ndarray,
-    sets: np.ndarray,
-    given: np.ndarray,
-    strange: np.ndarray,
-) -> dict[str, Any]:
-    """Tables of :func:`judge` where each pattern may have a calibration of its own.
-
-    Parameters
-    ----------
-    logits, truth, phase : as there.
-    temperature : (n,) of each pattern.
-    sets : (n, classes) bool.
-    given, strange : (n,) bool: whether the pattern is answered, and called strange.
-    """
-    scaled = logits / temperature[:, None]
-    p, wrong = soft_max(scaled), logits.argmax(axis=1) != truth
-    return {
-        "before": {
-            "log_loss": log_loss(logits, truth, phase),
-            **reliability_summary(soft_max(logits), truth),
-        },
-        "after": {"log_loss": log_loss(scaled, truth, phase), **reliability_summary(p, truth)},
-        "sets": coverage(sets, truth, phase),
-        "answered": float(phase_weights(phase) @ given),
-        "answered_and_wrong": float(phase_weights(phase) @ (wrong & given)),
-        "wrong_among_answered": float(wrong[given].mean()) if given.any() else None,
-        "wrong": float(phase_weights(phase) @ wrong),
-        "called_strange": float(phase_weights(phase) @ strange),
-    }
+def _percent(share: float) -> str:
+    return f"{100 * share:g}%"
 
 
 def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
-
-
-def cross_calibrated(
-    logits: ArrayLike,
-    truth: ArrayLike,
-    phase: ArrayLike,
-    fold: ArrayLike,
-    **settings: Any,
-) -> tuple[dict[int, Calibration], dict[str, Any]]:
-    """Calibrate every fold of a cross-validation by the other folds, and judge it.
-
-    Parameters
-    ----------
-    logits : (n, classes), every pattern answered by the model that never saw its fold.
-    truth : (n,) class indices.
-    phase : (n,) phase of every pattern; no phase is in two folds.
-    fold : (n,) fold of every pattern.
-    settings : of :func:`calibrate`.
-
-    Returns
-    -------
-    Calibrations by fold, and the tables of :func:`judge` over all patterns together.
-
-    Raises
-    ------
-    CalibrationError
-        If there are fewer than two folds, or a phase is in two of them.
-
-    Notes
-    -----
-    No threshold sees an answer for the fold that it is used on.  The answers that it is fitted on
-    are those of the *other* folds' models, which were trained on that fold, so phases are not
-    strictly exchangeable (cross-conformal prediction, V. Vovk, *Ann. Math. Artif. Intell.* 74
-    (2015) 9): the bound of one split becomes an approximation, which the coverage measured here
-    tests.
-    """
-    array, labels, groups = checked(logits, truth, phase)
-    folds = np.asarray(fold)
-    if folds.shape != labels.shape or len(np.unique(folds)) < 2:
-        raise CalibrationError("cross-calibration needs a fold for each pattern, two at least")
-    for g in np.unique(groups):
-        if len(np.unique(folds[groups == g])) > 1:
-            raise CalibrationError(f"phase {g} is in two folds")
-    found: dict[int, Calibration] = {}
-    temperature = np.empty(len(labels))
-    sets = np.empty(array.shape, dtype=bool)
-    given, strange = np.empty(len(labels), dtype=bool), np.empty(len(labels), dtype=bool)
-    for f in np.unique(folds):
-        here, rest = folds == f, folds != f
-        others = ", ".join(str(o) for o in np.unique(folds) if o != f)
-        own = calibrate(
-            array[rest],
-            labels[rest],
-            groups[rest],
-            **{"fitted_on": f"held-out answers of folds {others}", **settings},
-        )
-        p = own.probabilities(array[here])
-        found[int(f)] = own
-        temperature[here], sets[here] = own.temperature, own.sets(p)
-        given[here], strange[here] = ~own.abstains(p), own.is_strange(array[here])
-    return found, judgement(
-        array, labels, groups, temperature=temperature, sets=sets, given=given, strange=strange
-    )

@@ -37,7 +37,7 @@ def model_card(model: AnyModel) -> str:
         if calibration is None
         else f"temperature {calibration.temperature:.2f}"
         + ("" if calibration.coverage is None else f", sets of {calibration.coverage:.0%}")
-        + f", {calibration.n_phases} phases",
+        + "; ".join([f", {calibration.n_phases} phases", *calibration.limits()]),
         "weights began": "at random" if known.weights_origin == "none" else known.weights_origin,
         "made by": f"ebsdsg {known.code_version}",
     }

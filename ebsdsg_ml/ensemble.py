@@ -174,7 +174,8 @@ def check_runs(
     ----------
     probabilities : (runs, n, classes) answers for one pool.
     pool : (classes,) shares of the classes in the pool, where they are known or estimated
-        otherwise; None takes the median over the runs, which holds while most of them are sound.
+        otherwise; None takes the median over the runs, which holds while most of them are sound,
+        or their mean where no class is answered by half of the runs.
     farthest : total variation from the pool above which a run has collapsed.
     rare : a class is missing if its share of the answers is below this share of its share in the
         pool; a run with a missing class has collapsed.
@@ -198,6 +199,8 @@ def check_runs(
         [np.bincount(answers, minlength=classes) / n for answers in array.argmax(axis=2)]
     )
     shares = np.median(histograms, axis=0) if pool is None else np.asarray(pool, dtype=float)
+    if pool is None and not shares.any():
+        shares = histograms.mean(axis=0)
     if shares.shape != (classes,) or (shares < 0).any() or not shares.sum() > 0:
         raise EnsembleError(f"pool: expected {classes} shares that are not negative, got {pool!r}")
     shares = shares / shares.sum()

@@ -17,14 +17,8 @@ from torch import Tensor
 
 from ebsdsg_ml.calibration import Calibration
 from ebsdsg_ml.ensemble import EnsembleError
-from ebsdsg_ml.pattern_model import (
-    FORMAT,
-    ModelCard,
-    ModelFileError,
-    PatternModel,
-    read_content,
-    write_content,
-)
+from ebsdsg_ml.model_file import ModelFileError, read_content, usable, write_content
+from ebsdsg_ml.pattern_model import FORMAT, ModelCard, PatternModel
 from ebsdsg_ml.temperature import soft_max
 
 ENSEMBLE_FORMAT = "ebsdsg ensemble"
@@ -158,9 +152,9 @@ def load_model(path: str | Path, *, device: str = "cpu") -> AnyModel:
             f"{path} has layout version {content.get('layout_version')}, this program reads "
             f"{ENSEMBLE_VERSION}"
         )
-    members = [PatternModel.from_content(c, path, device=device) for c in content["members"]]
-    known = content["calibration"]
-    try:
-        return EnsembleModel(members, Calibration.from_dict(known) if known else None)
-    except (EnsembleError, TypeError, ValueError) as error:
-        raise ModelFileError(f"{path} is not a usable ensemble: {error}") from error
+    with usable(path):
+        parts, known = list(content["members"]), content["calibration"]
+        calibration = Calibration.from_dict(known) if known else None
+    members = [PatternModel.from_content(part, path, device=device) for part in parts]
+    with usable(path):
+        return EnsembleModel(members, calibration)

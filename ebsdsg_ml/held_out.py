@@ -26,7 +26,7 @@ def calibrated_on(model: PatternModel, held_out: PatternDataset, batch: int = 25
     -----
     The same fold chose the epoch, which makes the answers on it a little too good.  An evaluation
     *of* this fold must not use this calibration
-    (:func:`ebsdsg_ml.calibration.cross_calibrated` does not).
+    (:func:`ebsdsg_ml.judgement.cross_calibrated` does not).
     """
     phase = held_out.phase_rows
     if len(np.unique(phase)) < 2:

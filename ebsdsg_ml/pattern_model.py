@@ -8,8 +8,6 @@ read without running anything that it contains (``weights_only``).
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -22,19 +20,16 @@ from torch import Tensor, nn
 
 from ebsdsg_ml.calibration import Calibration
 from ebsdsg_ml.dataset_file import CODE_VERSION
+from ebsdsg_ml.model_file import ModelFileError as ModelFileError
+from ebsdsg_ml.model_file import read_content, state_sha256, usable, write_content
 from ebsdsg_ml.models import GreyRepeated, rebuild_model
 from ebsdsg_ml.temperature import soft_max
 from ebsdsg_ml.transforms import Preprocessing
-from ebsdsg_sim.atomic_file import write_atomically
 
 FORMAT = "ebsdsg model"
 LAYOUT_VERSION = 2
 READABLE = (1, 2)
 """Layouts that are read; the first had no processing, no quality, and a temperature at most."""
-
-
-class ModelFileError(ValueError):
-    """A model file is missing, damaged, or not one of ours; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,9 @@ class ModelCard:
     label : kind of label, ``"true"`` or ``"relabelled"``.
     preprocessing : how a pattern becomes the input.
     weights_origin : ``"none"`` (random start) or file name and digest of the ImageNet weights.
-    detector : geometry of the training patterns as the recipe says it (empty: the paper's).
+    detector : geometry of the training patterns, keyword arguments of
+        :class:`ebsdsg_sim.detector.Detector` other than ``shape`` (empty in old files: the
+        paper's).
     dataset_sha256 : digest of the training data set's content.
     training : further facts of the training run (settings, fold, best epoch, accuracy).
     processing : how a camera's image becomes a pattern like those of the training, entries of
@@ -239,60 +236,32 @@ class PatternModel:
         Raises
         ------
         ModelFileError
-            If it is of another kind, of a layout that is not read, damaged or changed.
+            If it is of another kind, of a layout that is not read, incomplete, damaged or changed.
         """
-        if content.get("format") != FORMAT:
+        if not isinstance(content, Mapping) or content.get("format") != FORMAT:
             raise ModelFileError(f"{path} is not an ebsdsg model")
         if content.get("layout_version") not in READABLE:
             raise ModelFileError(
                 f"{path} has layout version {content.get('layout_version')}, this program reads "
                 f"{' and '.join(map(str, READABLE))}"
             )
-        description = json.loads(content["card"])
-        repeated, digest = description.pop("repeated"), description.pop("weights_sha256")
-        if state_sha256(content["weights"]) != digest:
-            raise ModelFileError(f"{path} is damaged: its weights are not the ones saved")
-        card = ModelCard.from_dict(description)
-        network = rebuild_model(card.model, len(card.classes), repeated=repeated)
-        network.load_state_dict(content["weights"])
+        with usable(path):
+            description = _description(content["card"])
+            repeated, digest = description.pop("repeated"), description.pop("weights_sha256")
+            if state_sha256(content["weights"]) != digest:
+                raise ValueError("it is damaged: its weights are not the ones saved")
+            card = ModelCard.from_dict(description)
+            network = rebuild_model(card.model, len(card.classes), repeated=repeated)
+            network.load_state_dict(content["weights"])
         return cls(network.to(device), card)
 
 
-def write_content(content: Mapping[str, Any], path: Path) -> Path:
-    """Write what a model file holds, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    torch.save(dict(content), buffer)
-    write_atomically(path, buffer.getbuffer())
-    return path
-
-
-def read_content(path: str | Path) -> dict[str, Any]:
-    """What a model file holds, read without running anything in it.
-
-    Raises
-    ------
-    ModelFileError
-        If the file is missing, damaged or no such file.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ModelFileError(f"model file {path} does not exist")
+def _description(text: str) -> dict[str, Any]:
+    """The card of a file as it was written, with the entries that only the file has."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types for damaged and unsafe files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelFileError(f"{path} cannot be read as a model: {reason}") from error
-    if not isinstance(content, dict):
-        raise ModelFileError(f"{path} is not an ebsdsg model")
-    return content
-
-
-def state_sha256(state: Mapping[str, Tensor]) -> str:
-    """Digest of a state dictionary: names, types, shapes and bytes, in the order of the names."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(state.items()):
-        array = tensor.detach().cpu().contiguous()
-        digest.update(f"{name}{array.dtype}{tuple(array.shape)}".encode())
-        digest.update(array.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"its card is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError("its card is no JSON object")
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +43,22 @@ def recipe_detector(recipe: DatasetRecipe) -> Detector:
         return Detector(shape=(recipe.size, recipe.size), **recipe.detector)
     except (TypeError, ValueError) as error:
         raise DatasetError(f"the recipe's detector is not usable: {error}") from error
+
+
+def detector_entries(recipe: DatasetRecipe) -> dict[str, Any]:
+    """The whole geometry of a recipe's detector, defaults too, as its ``detector`` would say it.
+
+    Parameters
+    ----------
+    recipe : of a data set.
+
+    Returns
+    -------
+    Keyword arguments of :class:`ebsdsg_sim.detector.Detector` other than ``shape``.
+    """
+    entries = asdict(recipe_detector(recipe))
+    del entries["shape"]
+    return entries
 
 
 def recipe_imperfections(recipe: DatasetRecipe) -> DetectorImperfections | None:

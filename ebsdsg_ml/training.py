@@ -206,6 +206,7 @@ def _card(
     from ebsdsg_ml.experimental.processing import PatternProcessing
     from ebsdsg_ml.pattern_model import ModelCard
     from ebsdsg_ml.quality import QualityDefinition
+    from ebsdsg_ml.simulated_patterns import detector_entries
     from ebsdsg_ml.training_loop import preprocessing_of
 
     recipe = training.recipe
@@ -215,7 +216,7 @@ def _card(
         label=recipe.label,
         preprocessing=preprocessing_of(config, recipe.size),
         weights_origin=origin,
-        detector=recipe.detector,
+        detector=detector_entries(recipe),
         dataset_sha256=training.content_sha256,
         processing=PatternProcessing.like(recipe).to_dict(),
         quality=QualityDefinition(recipe.size).to_dict(),

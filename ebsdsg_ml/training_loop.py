@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader
 from ebsdsg_ml.answer_grid import AnswerGrid
 from ebsdsg_ml.classifier import PatternClassifier, collate
 from ebsdsg_ml.datasets import Progress
+from ebsdsg_ml.model_file import state_sha256
 from ebsdsg_ml.models import build_model
 from ebsdsg_ml.pattern_dataset import PatternDataset
-from ebsdsg_ml.pattern_model import ModelCard, PatternModel, state_sha256
+from ebsdsg_ml.pattern_model import ModelCard, PatternModel
 from ebsdsg_ml.protocol import TrainingConfig, TrainingConfigError
 from ebsdsg_ml.ranks import ALONE, Rank
 from ebsdsg_ml.resume_point import BestWeights, ResumePoint

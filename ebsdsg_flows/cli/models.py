@@ -61,7 +61,7 @@ def predict(
 @app.command()
 def show(model: Model) -> None:
     """Print what is known of a model."""
-    from ebsdsg_flows.prediction import show_model
+    from ebsdsg_flows.model_commands import show_model
 
     show_model(model)
 
@@ -69,7 +69,7 @@ def show(model: Model) -> None:
 @app.command()
 def export(model: Model, output: Annotated[Path, typer.Argument(help="File to write.")]) -> None:
     """Write a run's model, or an ensemble, to one file."""
-    from ebsdsg_flows.prediction import export_model
+    from ebsdsg_flows.model_commands import export_model
 
     print(f"wrote {export_model(model, output)}")
 
@@ -80,8 +80,30 @@ def calibrate(
     output: Annotated[Path, typer.Argument(help="Model file to write.")],
     dataset: Annotated[Path, typer.Option(help="Data set with phases that it never saw.")],
     fold: Annotated[list[int] | None, typer.Option(help="Folds to use; all by default.")] = None,
+    coverage: Annotated[
+        float,
+        typer.Option(help="Probability that a set holds the true group; c/(1 - c) phases or more."),
+    ] = 0.9,
+    risk: Annotated[
+        float,
+        typer.Option(
+            help="Probability that a pattern gets a wrong answer; 1/risk - 1 phases or more."
+        ),
+    ] = 0.05,
+    false_alarms: Annotated[
+        float,
+        typer.Option(help="Share of known patterns called unknown; 1/share - 1 phases or more."),
+    ] = 0.05,
 ) -> None:
     """Calibrate a model or an ensemble on phases that it never saw."""
-    from ebsdsg_flows.prediction import calibrate_model
+    from ebsdsg_flows.model_commands import calibrate_model
 
-    calibrate_model(model, dataset, output, fold or None)
+    calibrate_model(
+        model,
+        dataset,
+        output,
+        fold or None,
+        coverage=coverage,
+        risk=risk,
+        false_alarms=false_alarms,
+    )

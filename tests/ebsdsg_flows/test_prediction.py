@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,11 @@ def test_folds_judge_each_other_and_calibrate_the_final_model(
     )
     stores.save(ensemble)
     assert isinstance(find_model(ensemble.key[:12]), EnsembleModel)
+    collapsed = ensemble.model_copy(update={"collapsed": members})
+    stores.save(collapsed)
+    with pytest.raises(ModelNotFound, match=f"all 2 members of .* collapsed.*{members[0][:8]}"):
+        find_model(ensemble.key)
+    stores.save(ensemble)
     with pytest.raises(ModelNotFound, match="no file, campaign, training run or ensemble"):
         find_model("nothing")
 
@@ -123,18 +129,44 @@ def test_folds_judge_each_other_and_calibrate_the_final_model(
     done = call(app, [*arguments, "--picture", str(tmp_path / "a.png")])
     assert done.exit_code == 0 and table.read_text().count("\n") == 2
     assert (tmp_path / "a.png").stat().st_size > 1000
+    (tmp_path / "empty").mkdir()
+    for nothing in ("empty", "missing"):
+        done = call(app, ["predict", str(tmp_path / nothing), *arguments[2:]])
+        assert done.exit_code == 1 and "nothing was written" in done.stderr
+        assert table.read_text().count("\n") == 2  # the earlier answers are still there
+    # refused before the model is looked for
+    odd = [*arguments[:2], "-m", "nothing", "--picture", str(tmp_path / "a.xyz")]
+    assert "answers are drawn as .png" in str(call(app, odd).exception)
     (tmp_path / "scan" / "b.png").write_text("no image")
     done = call(app, [*arguments[:2], "-m", calibrated.key[:8], "-o", str(table)])
     assert done.exit_code == 1 and "b.png is not a readable image" in done.stderr
     assert "a.png" in table.read_text()
+    # four phases are too few for anything that is promised, and the table says so
+    printed = " ".join(done.stdout.split())
+    assert (
+        "4 phases are too few for a risk of 5% (19 are needed): every pattern abstains" in printed
+    )
+    assert "sets of 90% (9 are needed)" in printed and "abstain" in table.read_text()
 
     file = str(root / dataset.file.path)
     out = str(tmp_path / "again.pt")
     refused = call(app, ["model", "calibrate", final.key, out, "--dataset", file])
     assert isinstance(refused.exception, ModelNotFound)
     arguments = ["model", "calibrate", runs[1].key, out, "--dataset", file, "--fold", "1"]
-    assert call(app, arguments).exit_code == 0
+    done = call(app, arguments)
+    assert done.exit_code == 0 and "2 phases are too few for a risk of 5%" in done.stdout
     known = load_model(out).card.calibration
     assert known is not None and known.n_phases == 2
     shown = call(app, ["model", "show", out])
     assert '"coverage": 0.9' in shown.stdout and '"phases"' not in shown.stdout
+    assert json.loads(shown.stdout)["limits"] == known.limits() != []
+    assert json.loads(shown.stdout)["detector"]["distance"] == 19100.0
+    wrong = call(app, [*arguments, "--risk", "1"])
+    assert "risk = 1.0: a probability between 0 and 1" in str(wrong.exception)
+    modest = ["--coverage", "0.6", "--risk", "0.4", "--false-alarms", "0.4"]
+    done = call(app, [*arguments, *modest])
+    assert done.exit_code == 0 and "too few" not in done.stdout
+    known = load_model(out).card.calibration
+    assert known is not None
+    assert (known.coverage, known.risk, known.false_alarms) == (0.6, 0.4, 0.4)
+    assert json.loads(call(app, ["model", "show", out]).stdout)["limits"] == []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ebsdsg_ml.calibration import Calibration, calibrate, cross_calibrated, judge
+from ebsdsg_ml.calibration import Calibration, calibrate
+from ebsdsg_ml.judgement import cross_calibrated, judge
 from ebsdsg_ml.pooling import effective_number, pooled
 from ebsdsg_ml.temperature import (
     CalibrationError,
@@ -125,3 +126,46 @@ def test_patterns_of_a_grain_are_worth_what_their_dependence_leaves() -> None:
         pooled(one, 2.0)
     with pytest.raises(CalibrationError, match="finite"):
         pooled([[-np.inf, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("k", "short_of"),
+    [(8, ["sets", "risk", "false"]), (9, ["risk", "false"]), (18, ["risk", "false"]), (19, [])],
+)
+def test_too_few_phases_for_a_promise_are_said_to_be(k: int, short_of: list[str]) -> None:
+    """A network that is always right abstains below nineteen phases, and says so."""
+    rng = np.random.default_rng(k)
+    phase = np.repeat(np.arange(k), 10)
+    truth = phase % 5
+    logits = rng.normal(size=(len(phase), 5)) + 12 * np.eye(5)[truth]
+    known = calibrate(logits, truth, phase)
+    p = known.probabilities(logits)
+    said = known.limits()
+    promises = {
+        "sets": "sets of 90% (9 are needed): every set holds all groups",
+        "risk": "a risk of 5% (19 are needed): every pattern abstains",
+        "false": "5% of false alarms (19 are needed): no pattern is called unknown",
+    }
+    assert said == [f"{k} phases are too few for {promises[name]}" for name in short_of]
+    assert known.sets(p).all() == ("sets" in short_of)
+    assert known.abstains(p).all() == ("risk" in short_of)
+    assert (known.unknown_threshold is None) == ("false" in short_of)
+    # a risk that so many phases can keep is kept, and nothing is left to say
+    modest = calibrate(logits, truth, phase, coverage=0.8, risk=0.2, false_alarms=0.2)
+    assert modest.limits() == [] and not modest.abstains(p).all()
+
+
+def test_a_network_that_is_surest_where_it_is_wrong_has_phases_enough_and_no_threshold() -> None:
+    known = Calibration(
+        coverage=0.9, set_threshold=0.5, answer_threshold=1.0, unknown_threshold=0.0, n_phases=40
+    )
+    assert known.limits() == ["no threshold keeps a risk of 5%: every pattern abstains"]
+    assert Calibration(temperature=1.7).limits() == []
+
+
+def test_levels_are_checked_by_name() -> None:
+    logits, truth, phase = honest(np.random.default_rng(5), 20)
+    with pytest.raises(CalibrationError, match="risk = 0: a probability between 0 and 1"):
+        calibrate(logits, truth, phase, risk=0)
+    with pytest.raises(CalibrationError, match="false_alarms = 1"):
+        calibrate(logits, truth, phase, false_alarms=1)

@@ -11,6 +11,7 @@ from ebsdsg_ml.conformal import (
     answer_threshold,
     coverage,
     hierarchical_quantile,
+    phases_needed,
     prediction_sets,
     scores,
     set_sizes,
@@ -101,6 +102,19 @@ def test_the_stated_risk_is_kept_on_new_phases() -> None:
     assert 0.1 - 2 / 61 - 0.005 < np.mean(risks) < 0.105 and np.mean(answered) > 0.5
     few = phases(rng, 5)
     assert answer_threshold(soft_max(few[0]), few[1], few[2], risk=0.1) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("level", "needed"), [(0.5, 1), (0.8, 4), (0.9, 9), (0.95, 19), (1 - 0.05, 19), (0.99, 99)]
+)
+def test_one_phase_too_few_is_too_few_for_a_level(level: float, needed: int) -> None:
+    assert phases_needed(level) == needed
+    assert hierarchical_quantile(np.ones(needed), np.arange(needed), level) == 1
+    if needed > 1:
+        fewer = np.arange(needed - 1)
+        assert hierarchical_quantile(fewer, fewer, level) == np.inf
+    with pytest.raises(CalibrationError, match="between 0 and 1"):
+        phases_needed(1 + level)
 
 
 def test_sizes_of_sets_by_hand() -> None:

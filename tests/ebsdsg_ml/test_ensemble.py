@@ -67,6 +67,19 @@ def test_a_class_that_is_not_in_the_pool_may_be_missing() -> None:
     assert not any(check.collapsed for check in check_runs(p, pool=[2, 1, 0]))
 
 
+def test_runs_that_share_no_class_have_all_collapsed() -> None:
+    """No class is answered by half of the runs, so the median of every share is zero."""
+    p = np.zeros((3, 9, 3))
+    for run in range(3):
+        p[run, :, run] = 1
+    checks = check_runs(p)
+    assert all(check.collapsed for check in checks)
+    assert [check.distance for check in checks] == pytest.approx([2 / 3] * 3)
+    found = summary(p, np.zeros(9, dtype=int))
+    assert found["collapsed"] == found["kept"] == [0, 1, 2]
+    assert found["accuracies"] == [1, 0, 0]
+
+
 def test_votes_and_means_differ_where_the_sure_are_few() -> None:
     unsure, sure = [0.51, 0.49, 0.0], [0.0, 1.0, 0.0]
     p = np.array([[unsure], [unsure], [sure]])

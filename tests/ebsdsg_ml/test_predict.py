@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from ebsdsg_ml.ensemble import EnsembleError
 from ebsdsg_ml.ensemble_model import EnsembleModel, load_model
 from ebsdsg_ml.experimental.image import ImageError, read_image
 from ebsdsg_ml.experimental.processing import PatternProcessing
+from ebsdsg_ml.model_file import ModelFileError
 from ebsdsg_ml.models import build_model
-from ebsdsg_ml.pattern_model import ModelCard, ModelFileError, PatternModel
+from ebsdsg_ml.pattern_model import ModelCard, PatternModel
 from ebsdsg_ml.predict import PredictionError, predict
 from ebsdsg_ml.transforms import Preprocessing
 
@@ -209,6 +211,11 @@ def test_answers_are_written_and_read_back(
         assert next(csv.DictReader(file))["p_225"] == str(expected["p_225"])
     with pytest.raises(PredictionError, match=r"\.csv, \.json or \.parquet"):
         write_answers(tmp_path / "a.xlsx", answers, {})
+    with pytest.raises(PredictionError, match=r"a\.csv: no answer to write"):
+        write_answers(tmp_path / "a.csv", [], {})
+    with pytest.raises(PredictionError, match=r"a\.xyz: answers are drawn as \.png"):
+        write_picture(tmp_path / "a.xyz", answer_picture(answers))
+    assert (tmp_path / "a.csv").stat().st_size > 100 and not (tmp_path / "a.xyz").exists()
     path = write_picture(tmp_path / "a.png", answer_picture(answers * 3, "three"))
     with Image.open(path) as picture:
         # the bars of three answers are there in the colours of the set or outside of it
@@ -262,3 +269,45 @@ def test_model_files_of_the_first_layout_are_read(tmp_path: Path, model: Pattern
     torch.save({**content, "layout_version": 9}, tmp_path / "new.pt")
     with pytest.raises(ModelFileError, match="layout version 9, this program reads 1 and 2"):
         load_model(tmp_path / "new.pt")
+
+
+def test_files_that_are_no_models_are_refused_in_our_own_words(
+    tmp_path: Path, model: PatternModel, grey: np.ndarray
+) -> None:
+    import json
+
+    import torch
+
+    file = tmp_path / "other.pt"
+    Image.fromarray(grey).save(tmp_path / "ok.png")
+    torch.save({"format": "ebsdsg model", "run": Path("code")}, file)  # more than weights
+    for path in (tmp_path / "ok.png", file):
+        with pytest.raises(ModelFileError, match="is not a model file, or holds more") as refused:
+            load_model(path)
+        assert path.name in str(refused.value) and "weights_only" not in str(refused.value)
+    good = model.content()
+    card = json.loads(good["card"])
+    smaller, _ = build_model("resnet18", 2)
+    two = PatternModel(smaller, model.card).content()
+    ensemble = {"format": "ebsdsg ensemble", "layout_version": 1, "calibration": None}
+    for reason, content in {
+        "no entry 'card'": {k: v for k, v in good.items() if k != "card"},
+        "card is no JSON: Expecting": good | {"card": "no JSON"},
+        "no entry 'repeated'": good | {"card": json.dumps({"model": "resnet18"})},
+        "card is no JSON object": good | {"card": "[1]"},
+        "no entry 'weights'": {k: v for k, v in good.items() if k != "weights"},
+        "'int' object": good | {"weights": {"fc.bias": 3}},
+        "no torchvision or timm model 'resnet19'": good
+        | {"card": json.dumps(card | {"model": "resnet19"})},
+        "description is not usable": good | {"card": json.dumps(card | {"classes": "many"})},
+        "size mismatch for fc.weight": two,
+        "no entry 'members'": ensemble,
+        "'int' object is not iterable": ensemble | {"members": 3},
+        "at least one model": ensemble | {"members": []},
+        "is not an ebsdsg model": ensemble | {"members": [3]},
+        "unexpected keyword": ensemble | {"members": [good], "calibration": {"heat": 1.0}},
+    }.items():
+        torch.save(content, file)
+        with pytest.raises(ModelFileError, match=re.escape(reason)) as refused:
+            load_model(file)
+        assert str(refused.value).startswith(str(file)) and len(str(refused.value)) < 500

@@ -17,11 +17,13 @@ import torch
 from PIL import Image
 
 from ebsdsg_ml.evaluate import EvaluationError, evaluate, join
+from ebsdsg_ml.model_file import ModelFileError, state_sha256
 from ebsdsg_ml.pattern_dataset import PatternDataset
-from ebsdsg_ml.pattern_model import ModelFileError, PatternModel, state_sha256
+from ebsdsg_ml.pattern_model import PatternModel
 from ebsdsg_ml.protocol import TrainingConfig, TrainingConfigError
 from ebsdsg_ml.training import TrainingError, TrainingResult, resolve_precision, train
 from ebsdsg_ml.transforms import TransformError
+from ebsdsg_sim.detector import Detector
 
 FAST: dict[str, Any] = {
     "batch_size": 16,
@@ -67,6 +69,9 @@ def test_the_model_file_gives_the_validation_again(trained: TrainingResult, data
     assert not evaluate(model, dataset, 1).held_out
     assert model.card.training["best_epoch"] == trained.best_epoch
     assert model.card.dataset_sha256 == trained.dataset_sha256
+    # the recipe leaves the geometry to the default; the file tells it in numbers
+    size = model.card.preprocessing.size
+    assert Detector(shape=(size, size), **model.card.detector) == Detector.paper(size)
     rows = result.by_phase()
     assert len(rows) == 6 and {r["formula"] for r in rows} == {r["phase"].upper() for r in rows}
     json.dumps(result.to_dict())
