@@ -129,7 +129,7 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
                 f"temperature {known['temperature']:.2f}, sets of {known['coverage']:.0%}, "
                 f"calibrated on {known['n_phases']} phases ({known['fitted_on']})."
                 if known
-                else "not calibrated: an old file, no sets, every pattern is answered."
+                else "not calibrated: no sets, every pattern is answered."
             ),
             "",
         ]
