@@ -1,14 +1,15 @@
 """Who may read and who may act: the token, the session that it opens, and the names of this server.
 
 The token is compared in constant time and never leaves the settings: a browser gets a session, a
-time and its HMAC-SHA256 under the token, which says nothing about the token.
+random number that this process knows until somebody logs out, twelve hours have passed, or it ends.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import ipaddress
+import secrets
+import threading
 import time
 from dataclasses import dataclass, field
 
@@ -41,6 +42,8 @@ class Access:
     token: str | None = field(default=None, repr=False)
     open_reading: bool = True
     hosts: tuple[str, ...] = LOOPBACK_NAMES
+    _sessions: dict[str, float] = field(default_factory=dict, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @classmethod
     def of(
@@ -90,26 +93,28 @@ class Access:
         AccessError
             If there is no token.
         """
-        end = str(int((time.time() if at is None else at) + SESSION_SECONDS))
-        return f"{end}.{self._mac(end)}"
+        if self.token is None:
+            raise AccessError("without a token there are no sessions")
+        session, now = secrets.token_urlsafe(32), time.time()
+        with self._lock:
+            for old in [key for key, end in self._sessions.items() if end <= now]:
+                del self._sessions[old]
+            self._sessions[session] = (now if at is None else at) + SESSION_SECONDS
+        return session
 
     def valid_session(self, value: str) -> bool:
         """Whether a cookie is one of ours and has not ended."""
-        end, _, mac = value.partition(".")
-        if self.token is None or not end.isascii() or not end.isdecimal() or len(end) > 12:
-            return False
-        return hmac.compare_digest(self._mac(end).encode(), mac.encode()) and int(end) > time.time()
+        with self._lock:
+            return self._sessions.get(value, 0.0) > time.time()
+
+    def end_session(self, value: str) -> None:
+        """Forget a session; its cookie opens nothing from now on."""
+        with self._lock:
+            self._sessions.pop(value, None)
 
     def known_host(self, header: str) -> bool:
         """Whether a ``Host`` header names this server."""
         return not self.hosts or host_name(header) in self.hosts
-
-    def _mac(self, end: str) -> str:
-        if self.token is None:
-            raise AccessError("without a token there are no sessions")
-        return hmac.new(
-            self.token.encode(), f"ebsdsg session {end}".encode(), hashlib.sha256
-        ).hexdigest()
 
 
 def is_loopback(host: str) -> bool:

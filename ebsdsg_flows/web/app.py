@@ -53,7 +53,13 @@ def create_app(
     site = Site(stores, root, access, tries or Tries())
     app = FastAPI(title="ebsdsg", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(GZipMiddleware, minimum_size=1000)
-    app.add_middleware(Guard, access=access, tries=site.tries, largest_upload=largest_upload)
+    app.add_middleware(
+        Guard,
+        access=access,
+        tries=site.tries,
+        refused=site.problem,
+        largest_upload=largest_upload,
+    )
     for pages in (campaigns, triage, structures, pictures, training, predict, login):
         app.include_router(pages.router(site))
 
@@ -86,29 +92,26 @@ def _plotly() -> bytes:
 
 
 def _add_error_pages(app: FastAPI, site: Site) -> None:
-    def problem(request: Request, status: int, message: str) -> HTMLResponse:
-        return site.page(request, "error", status=status, code=status, message=message)
-
     @app.exception_handler(AnyHTTPException)
     def refused(request: Request, error: AnyHTTPException) -> HTMLResponse:
-        answer = problem(request, error.status_code, str(error.detail))
+        answer = site.problem(request, error.status_code, str(error.detail))
         answer.headers.update(error.headers or {})
         return answer
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> HTMLResponse:
         lines = [f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors()]
-        return problem(request, 422, "; ".join(lines))
+        return site.problem(request, 422, "; ".join(lines))
 
     @app.exception_handler(PyMongoError)
     def no_database(request: Request, error: PyMongoError) -> HTMLResponse:
         # the text of the error can hold the address of the server: it goes to the log only
         log.error("database: %s", type(error).__name__)
-        return problem(request, 503, "The database does not answer; see `ebsdsg db status`.")
+        return site.problem(request, 503, "The database does not answer; see `ebsdsg db status`.")
 
     @app.exception_handler(Exception)
     def defect(request: Request, error: Exception) -> HTMLResponse:
-        answer = problem(
+        answer = site.problem(
             request, 500, "This is a defect of ebsdsg; the log of the server says more."
         )
         answer.headers.update(HEADERS)  # made outside the guard, which adds them otherwise

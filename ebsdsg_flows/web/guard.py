@@ -6,13 +6,14 @@ something, from which page it was sent.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from fastapi import HTTPException
+from fastapi import HTTPException, Request
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ebsdsg_flows.web.access import COOKIE, Access
@@ -23,6 +24,9 @@ LARGEST_UPLOAD = 64 * 2**20
 
 LARGEST_FORM = 64 * 2**10
 """Bytes of any other request."""
+
+BACK = 500
+"""Characters of the place that a login leads back to."""
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 HEADERS = {
@@ -52,15 +56,23 @@ class Guard:
     app : what it guards.
     access : rules of this server.
     tries : how often an address may be wrong.
+    refused : makes the page of a refusal that a login would lift, from request, status and
+        message.
     largest_upload : bytes; a larger request is refused before it is read.
     """
 
     def __init__(
-        self, app: ASGIApp, access: Access, tries: Tries, largest_upload: int = LARGEST_UPLOAD
+        self,
+        app: ASGIApp,
+        access: Access,
+        tries: Tries,
+        refused: Callable[[Request, int, str], Response],
+        largest_upload: int = LARGEST_UPLOAD,
     ) -> None:
         self.app = app
         self.access = access
         self.tries = tries
+        self.refused = refused
         self.largest_upload = largest_upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,6 +83,10 @@ class Guard:
             return
         headers = Headers(scope=scope)
         scope.setdefault("state", {})["acts"] = False
+        only_head = scope["method"] == "HEAD"
+        if only_head:
+            # a copy: the server looks at its own to know that no body follows
+            scope = {**scope, "method": "GET"}
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -79,6 +95,8 @@ class Guard:
                     answer[name] = value
                 if "cache-control" not in answer:
                     answer["Cache-Control"] = "no-store"
+            elif only_head:
+                message = {**message, "body": b""}
             await send(message)
 
         refusal = self._refusal(scope, headers)
@@ -127,8 +145,7 @@ class Guard:
         if scope["method"] in SAFE:
             if public or acts or self.access.open_reading:
                 return None
-            here = quote(path, safe="/")
-            return RedirectResponse(f"{root}/login?back={quote(here, safe='')}", 303)
+            return RedirectResponse(f"{root}/login?back={quote(place(scope), safe='')}", 303)
         if not self._from_here(scope, headers):
             return PlainTextResponse(
                 "Refused: this was not sent from a page of this server (its Origin is another, or "
@@ -137,7 +154,8 @@ class Guard:
             )
         asks = path in COMPUTING and self.access.open_reading
         if not (public or acts or asks):
-            return PlainTextResponse("Refused: this needs the token; log in first.\n", 403)
+            lacking = "this server is read-only" if self.access.token is None else "log in first"
+            return self.refused(Request(scope), 403, f"Refused: {lacking}.")
         return None
 
     def _authenticated(self, headers: Headers, address: str) -> tuple[bool, int]:
@@ -180,6 +198,30 @@ def client_address(scope: Scope) -> str:
     """Address of who asks: the one of the connection, or what a believed proxy says of it."""
     client = scope.get("client")
     return str(client[0]) if client else ""
+
+
+def place(scope: Scope) -> str:
+    """Path and query of the page that somebody is on, below the path of the proxy.
+
+    A form was sent from the page that the ``Referer`` names; where that is none of this server's,
+    or too long to be kept, the place is the first page.
+    """
+    path, query = quote(_path(scope)), scope.get("query_string", b"").decode("latin-1")
+    if scope["method"] not in SAFE:
+        headers = Headers(scope=scope)
+        sent_from = urlsplit(headers.get("referer", ""))
+        if sent_from.netloc != headers.get("host", ""):
+            return "/"
+        path = sent_from.path.removeprefix(scope.get("root_path", ""))
+        query = sent_from.query
+    found = f"{path}?{query}" if query else path
+    return here(found) if len(found) <= BACK else "/"
+
+
+def here(back: str) -> str:
+    """A path of this server with its query, whatever was asked for: ``//elsewhere`` is another."""
+    ours = back.startswith("/") and not back.startswith(("//", "/\\")) and back.isprintable()
+    return back if ours else "/"
 
 
 def _path(scope: Scope) -> str:

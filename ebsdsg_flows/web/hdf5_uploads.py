@@ -2,7 +2,7 @@
 
 Everything in such a file is chosen by who made it.  It can name other files of this machine, whose
 content would come back as a picture; a few kilobytes can unpack to any size, in a data set, in one
-chunk of it, or in texts that share their letters.  What this module does not understand, it refuses.
+chunk of it, or in texts that share their letters.  What is not understood here is refused.
 """
 
 from __future__ import annotations

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, Form, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from ebsdsg_flows.web.access import COOKIE, SESSION_SECONDS
-from ebsdsg_flows.web.guard import client_address
+from ebsdsg_flows.web.guard import BACK, client_address, here
 from ebsdsg_flows.web.site import Site
 
 
@@ -23,7 +22,9 @@ def router(site: Site) -> APIRouter:
     pages = APIRouter()
 
     @pages.get("/login")
-    def login_page(request: Request, back: Annotated[str, Query(max_length=500)] = "/") -> Response:
+    def login_page(
+        request: Request, back: Annotated[str, Query(max_length=BACK)] = "/"
+    ) -> Response:
         if site.access.token is None:
             raise HTTPException(404, "this server has no token: it is read-only")
         return site.page(request, "login", back=here(back))
@@ -32,7 +33,7 @@ def router(site: Site) -> APIRouter:
     def login(
         request: Request,
         token: Annotated[str, Form(max_length=500)],
-        back: Annotated[str, Form(max_length=500)] = "/",
+        back: Annotated[str, Form(max_length=BACK)] = "/",
     ) -> Response:
         address = client_address(request.scope)
         if wait := site.tries.take(address):
@@ -44,7 +45,7 @@ def router(site: Site) -> APIRouter:
             return site.page(request, "login", status=403, back=here(back), wrong=True)
         site.tries.give_back(address)
         base = request.scope.get("root_path", "")
-        answer = RedirectResponse(base + quote(here(back), safe="/"), 303)
+        answer = RedirectResponse(base + here(back), 303)
         answer.set_cookie(
             COOKIE,
             site.access.session(),
@@ -58,15 +59,10 @@ def router(site: Site) -> APIRouter:
 
     @pages.post("/logout")
     def logout(request: Request) -> Response:
+        site.access.end_session(request.cookies.get(COOKIE, ""))
         base = request.scope.get("root_path", "")
         answer = RedirectResponse(f"{base}/", 303)
         answer.delete_cookie(COOKIE, path=base or "/", httponly=True, samesite="strict")
         return answer
 
     return pages
-
-
-def here(back: str) -> str:
-    """A path of this server, whatever was asked for: ``//elsewhere`` is another one."""
-    ours = back.startswith("/") and not back.startswith(("//", "/\\")) and back.isprintable()
-    return back if ours else "/"

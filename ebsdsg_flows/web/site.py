@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from ebsdsg_flows.web.access import Access
 from ebsdsg_flows.web.figures import templates
+from ebsdsg_flows.web.guard import SAFE, place
 from ebsdsg_flows.web.tries import Tries
 from stores.documents import FileReference, short
 
@@ -97,9 +98,22 @@ class Site:
             acts=request.state.acts,
             can_log_in=self.access.token is not None,
             section=template.partition("_")[0],
+            place=place(request.scope),
             **values,
         )
         return HTMLResponse(text, status)
+
+    def problem(self, request: Request, status: int, message: str) -> HTMLResponse:
+        """The page for what went wrong, with a way back to the form that was sent.
+
+        Parameters
+        ----------
+        request : that it answers.
+        status : of the answer.
+        message : one sentence.
+        """
+        sent = request.method not in SAFE
+        return self.page(request, "error", status=status, code=status, message=message, sent=sent)
 
     def file(self, reference: dict[str, Any]) -> Path:
         """Path of a file that a document refers to.

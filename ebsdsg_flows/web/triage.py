@@ -80,8 +80,7 @@ def router(site: Site) -> APIRouter:
             raise HTTPException(422, str(error)) from error
         failures.forget()
         time_outs.forget()
-        template = "rerun" if "hx-request" in request.headers else "triage_rerun"
-        return site.page(request, template, summary=summary)
+        return site.page(request, "triage_rerun", summary=summary)
 
     return pages
 

@@ -1,7 +1,7 @@
 """Files with patterns that somebody sends: what they may be, and how much they may unpack to.
 
-They are written by nobody that is trusted: a small file can unpack to any size.  What HDF5 files can
-do besides is the matter of :mod:`ebsdsg_flows.web.hdf5_uploads`.
+They are written by nobody that is trusted: a small file can unpack to any size.  What HDF5 files
+can do besides is the matter of :mod:`ebsdsg_flows.web.hdf5_uploads`.
 """
 
 from __future__ import annotations

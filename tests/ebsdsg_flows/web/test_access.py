@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import html
+import re
 import time
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
 from web_campaign import TOKEN
 
-from ebsdsg_flows.web.access import SESSION_SECONDS, Access, AccessError
-from ebsdsg_flows.web.login import here
+from ebsdsg_flows.web.access import COOKIE, SESSION_SECONDS, Access, AccessError
+from ebsdsg_flows.web.guard import here
 from ebsdsg_flows.web.tries import Tries
 from stores.collections import Stores
 
@@ -60,13 +64,15 @@ def test_a_session_ends_and_cannot_be_made_up() -> None:
     session = access.session()
     assert access.valid_session(session)
     assert not access.valid_session(access.session(time.time() - SESSION_SECONDS - 1))
-    end, mac = session.split(".")
-    assert not access.valid_session(f"{int(end) + 1}.{mac}")
-    assert not Access("u" * 20).valid_session(session)
-    for wrong in ("", ".", "²." + mac, "-1.x", f"{'9' * 400}.{mac}", f"{end}.", f"{end}.é"):
+    assert access.session() != session
+    assert not Access("t" * 20).valid_session(session)  # as after a restart
+    for wrong in ("", ".", session[:-1], session + "x", "é", "9" * 400):
         assert not access.valid_session(wrong)
-    assert not Access(None).valid_session(session)
-    assert "t" * 20 not in repr(access)
+    with pytest.raises(AccessError):
+        Access(None).session()
+    assert "t" * 20 not in repr(access) and session not in repr(access)
+    access.end_session(session)
+    assert not access.valid_session(session)
 
 
 def test_elsewhere_everything_needs_the_token(site: Site, stores: Stores) -> None:
@@ -81,8 +87,57 @@ def test_elsewhere_everything_needs_the_token(site: Site, stores: Stores) -> Non
     assert client.get("/", headers={"Authorization": "Bearer wrong"}).status_code == 303
     log_in(client)
     assert client.get("/").status_code == 200
+    cookie = client.cookies[COOKIE]
+    other = site("0.0.0.0", TOKEN)
+    log_in(other)
     assert client.post("/logout", headers=HOME).status_code == 303
     assert client.get("/").status_code == 303
+    # who kept the cookie has nothing any more; others stay
+    client.cookies.set(COOKIE, cookie)
+    assert client.get("/").status_code == 303
+    assert client.post("/triage/rerun", data={"code": "1"}, headers=HOME).status_code == 403
+    assert other.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("place", ["/triage?code=150&name=time-out", "/structures/mp/a%20b"])
+def test_a_login_leads_back_to_the_place_with_its_choice(
+    site: Site, members: dict, place: str
+) -> None:
+    for client in (site("0.0.0.0", TOKEN), site(token=TOKEN)):
+        answer = client.get(place)
+        link = answer.headers.get("location") or html.unescape(
+            re.search(r'href="(/login[^"]*)"', answer.text)[1]
+        )
+        form = client.get(link).text
+        back = html.unescape(re.search(r'name="back" value="([^"]*)"', form)[1])
+        answer = client.post("/login", data={"token": TOKEN, "back": back}, headers=HOME)
+        assert answer.headers["location"] == place
+
+
+def test_a_form_sent_without_a_session_leads_to_the_login_and_back(
+    site: Site, members: dict
+) -> None:
+    client = site(token=TOKEN)
+    page = "http://127.0.0.1/triage?code=150&name=time-out"
+    for referer, back in ((page, "%2Ftriage%3Fcode%3D150"), ("http://evil.example/x", '%2F"')):
+        answer = client.post(
+            "/triage/rerun", data={"code": "150"}, headers={**HOME, "Referer": referer}
+        )
+        assert answer.status_code == 403 and "log in first" in answer.text
+        assert f'href="/login?back={back}' in answer.text.replace("=/&", "=%2F&")
+        assert "evil" not in answer.text
+    # an address of this server that looks like another one
+    answer = client.post("/triage/rerun", headers={**HOME, "Referer": "http://127.0.0.1//evil"})
+    assert "evil" not in answer.text
+
+
+def test_a_check_of_a_proxy_gets_the_head_of_every_page(site: Site, members: dict) -> None:
+    client = site()
+    for path in ("/", "/structures", "/triage", "/nowhere"):
+        whole, head = client.get(path), client.head(path)
+        assert head.status_code == whole.status_code and head.content == b""
+        assert head.headers["content-type"] == whole.headers["content-type"]
+    assert site("0.0.0.0", TOKEN).head("/").status_code == 303
 
 
 def test_a_wrong_token_opens_nothing_and_is_not_repeated(site: Site) -> None:
@@ -154,6 +209,42 @@ def test_a_huge_body_is_refused_said_or_not(site: Site) -> None:
 
     assert client.post("/login", content=pieces(), headers=kind).status_code == 413
     assert client.get("/", headers={"Content-Length": "-5"}).status_code == 400
+
+
+def test_a_body_of_unknown_length_is_cut_off_while_it_comes(
+    site: Site, stores: Stores, dataset: str
+) -> None:
+    """A form that would be right goes on for ever, without a Content-Length."""
+    app = site().app  # takes a million bytes
+    begun = (
+        b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nrun:run-1\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="pattern"; filename="p.up2"\r\n\r\n'
+    )
+    taken, told = 0, []
+
+    async def receive() -> dict[str, Any]:
+        nonlocal taken
+        piece = begun if not taken else bytes(50_000)
+        taken += len(piece)
+        assert taken < 5_000_000, "it takes whatever comes"
+        return {"type": "http.request", "body": piece, "more_body": True}
+
+    async def send(message: dict[str, Any]) -> None:
+        told.append(message)
+
+    headers = [
+        (b"host", b"127.0.0.1"),
+        (b"origin", b"http://127.0.0.1"),
+        (b"transfer-encoding", b"chunked"),
+        (b"content-type", b"multipart/form-data; boundary=b"),
+    ]
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
+             "scheme": "http", "path": "/predict", "raw_path": b"/predict", "query_string": b"",
+             "root_path": "", "headers": headers, "client": ("127.0.0.1", 1),
+             "server": ("127.0.0.1", 80)}  # fmt: skip
+    asyncio.run(app(scope, receive, send))
+    assert told[0]["status"] == 413
+    assert taken <= 1_000_000 + 2 * 50_000
 
 
 def test_a_defect_shows_no_inside(site: Site, stores: Stores) -> None:

@@ -254,10 +254,26 @@ def test_a_time_out_is_sent_again_with_the_token_only(browser: Any, served: Serv
     assert served.stores.simulations.find_one(key)["state"] == "timed_out"
     page.get_by_label("Token").fill(TOKEN)
     page.get_by_role("button", name="Log in").click()
-    page.goto(time_outs)
+    # back at the failure that was chosen, not at the list of all
+    page.wait_for_url(time_outs)
+    form.get_by_label("Time per stage").fill("tomorrow")
+    form.get_by_role("button").click()
+    page.get_by_text("'tomorrow' is not a duration").wait_for()
+    page.get_by_role("link", name="Back to the form").click()
+    page.wait_for_url(time_outs)
+    page.context.clear_cookies()
+    form.get_by_role("button").click()
+    page.get_by_text("log in first").wait_for()
+    assert served.stores.simulations.find_one(key)["state"] == "timed_out"
+    page.get_by_role("link", name="Log in").click()
+    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(time_outs)
     form.get_by_label("Time per stage").fill("24h")
     form.get_by_role("button").click()
     page.get_by_text("simulations sent again").wait_for()
+    page.get_by_role("link", name="Back to the failures").click()
+    page.wait_for_url(time_outs)
     found = served.stores.simulations.find_one(key)
     assert found["state"] == "waiting"
     assert (found["attempts"][-1]["number"], found["attempts"][-1]["walltime"]) == (2, 86400)

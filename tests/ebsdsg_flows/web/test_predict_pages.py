@@ -17,8 +17,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from web_training import CALIBRATION
 
-from ebsdsg_flows.web import predict as page
 from ebsdsg_flows.web import hdf5_uploads, uploads
+from ebsdsg_flows.web import predict as page
 from ebsdsg_flows.web.kept import Kept
 from ebsdsg_ml.dataset_file import open_dataset
 from ebsdsg_ml.experimental.pattern_set import FORMAT, is_pattern_set, stored_patterns
