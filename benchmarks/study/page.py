@@ -69,6 +69,9 @@ def page(results: Mapping[str, Any], remarks: Sequence[str] = ()) -> str:
     }
     projected = sum(results["relabelling"][label]["projection_cpu_seconds"][0] for label in trained)
     adapted = sum(r["cpu_seconds"] * len(r["seeds"]) for r in results["comparison"])
+    schooled = sum(results["schooling"]["cpu_seconds"])
+    learned = projected + sum(trained.values())
+    together = sum(cpu.values()) + learned + adapted + schooled
     phases = results["phases"]
     lines = [
         "# Learning: relabelling and adaptation, measured",
@@ -107,6 +110,13 @@ def page(results: Mapping[str, Any], remarks: Sequence[str] = ()) -> str:
         ),
         f"| adaptation ({sum(len(r['seeds']) for r in results['comparison'])} runs) "
         f"| {adapted / 60:.0f} |",
+        f"| networks that know imperfections ({len(results['schooling']['cpu_seconds'])}) "
+        f"| {schooled / 60:.0f} |",
+        f"| **together** | **{together / 60:.0f}** |",
+        "",
+        f"The question of the labels alone takes {learned / 60:.0f} minutes of processor time once "
+        "the master patterns are there, which are made once and kept; that of the adaptation "
+        f"{(adapted + schooled) / 60:.0f} more.",
         "",
         *relabelling_part(results),
         "",

@@ -140,8 +140,10 @@ def _averages(results: Mapping[str, Any]) -> list[str]:
 
 
 def _of_confirmation(found: Mapping[str, Any]) -> list[str]:
+    """What the test of the claim says of MCD, and of methods with the same averages."""
     lines = []
-    for than in ("MCD separate", "MCD joint"):
+    alike = [name for name in METHODS if "target" in name and name != found["claim"]]
+    for than in ("MCD separate", "MCD joint", "AdaBN", *alike):
         margin = found["margin"].get(than)
         if margin is None or margin["half_width"] is None:
             continue
