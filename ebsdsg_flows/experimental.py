@@ -46,7 +46,7 @@ def processing_of(size: int | None, settings: Path | None, like: str | None) -> 
     ----------
     size : pixels per side; None takes the data set's, or 229.
     settings : YAML file of processing steps.
-    like : file or key of a simulated data set whose corrections are followed.
+    like : file or key of a simulated data set, or model file (.pt), whose corrections are followed.
 
     Raises
     ------
@@ -58,13 +58,19 @@ def processing_of(size: int | None, settings: Path | None, like: str | None) -> 
     if settings is not None and like is not None:
         raise PatternCommandError("either --processing or --like, not both")
     if like is not None:
-        from ebsdsg_flows.dataset_commands import open_named
+        if Path(like).suffix == ".pt":
+            from ebsdsg_ml.ensemble_model import load_model
 
-        with open_named(like) as opened:
-            recipe = opened.recipe
-        if size is not None and size != recipe.size:
-            raise PatternCommandError(f"--size {size}: {like} has {recipe.size} pixels per side")
-        return PatternProcessing.like(recipe)
+            card = load_model(like).card
+            wanted = PatternProcessing.of_model(card.processing, card.preprocessing.size)
+        else:
+            from ebsdsg_flows.dataset_commands import open_named
+
+            with open_named(like) as opened:
+                wanted = PatternProcessing.like(opened.recipe)
+        if size is not None and size != wanted.size:
+            raise PatternCommandError(f"--size {size}: {like} has {wanted.size} pixels per side")
+        return wanted
     values = {} if settings is None else read_settings(settings, "processing")
     if size is not None:
         if values.get("size", size) != size:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ebsdsg_flows.prediction import ModelNotFound, find_model
+
+if TYPE_CHECKING:
+    from ebsdsg_ml.ensemble_model import AnyModel
+    from ebsdsg_ml.evaluate import Evaluation
+    from ebsdsg_ml.experimental.known_phases import KnownAnswers
 
 
 def export_model(name: str, output: Path) -> Path:
@@ -20,7 +26,7 @@ def export_model(name: str, output: Path) -> Path:
 
 def calibrate_model(
     name: str,
-    dataset: Path,
+    datasets: list[Path],
     output: Path,
     folds: list[int] | None = None,
     *,
@@ -33,7 +39,7 @@ def calibrate_model(
     Parameters
     ----------
     name : see :func:`ebsdsg_flows.prediction.find_model`.
-    dataset : data set of the model's classes.
+    datasets : a data set of the model's classes, or sets of imported patterns of known phases.
     output : model file to write.
     folds : folds of the data set; all by default.
     coverage, risk, false_alarms : see :class:`ebsdsg_ml.calibration.Calibration`.
@@ -44,20 +50,17 @@ def calibrate_model(
         If a level is not between 0 and 1, or the phases are fewer than two.
     ModelNotFound
         If the model was trained on one of those phases, or does not say on which it was.
+    ebsdsg_ml.evaluate.EvaluationError
+        If there are several data sets, or folds of imported patterns are asked for.
+    ebsdsg_ml.experimental.scan.PatternFileError
+        If imported patterns are not what the model takes, or their phases are not known.
     """
     from ebsdsg_ml.calibration import calibrate, check_levels
-    from ebsdsg_ml.evaluate import evaluate
     from ebsdsg_ml.judgement import judge
 
     check_levels(coverage=coverage, risk=risk, false_alarms=false_alarms)
     model = find_model(name)
-    found = evaluate(model.calibrated(None), dataset, folds)
-    if not found.held_out:
-        raise ModelNotFound(
-            f"{name} was trained on phases of {dataset}, or does not say on which it was trained: "
-            "calibrate it on folds or a data set of other phases"
-        )
-    where = dataset.name if folds is None else f"folds {folds} of {dataset.name}"
+    found, fitted_on = _answers(model.calibrated(None), name, datasets, folds)
     known = calibrate(
         found.logits,
         found.truth,
@@ -65,7 +68,7 @@ def calibrate_model(
         coverage=coverage,
         risk=risk,
         false_alarms=false_alarms,
-        fitted_on=f"phases of {where}",
+        fitted_on=fitted_on,
     )
     model.calibrated(known).save(output)
     tables = judge(known, found.logits, found.truth, found.phase)
@@ -76,6 +79,35 @@ def calibrate_model(
     )
     for limit in known.limits():
         print(limit)
+
+
+def _answers(
+    model: AnyModel, name: str, datasets: list[Path], folds: list[int] | None
+) -> tuple[Evaluation | KnownAnswers, str]:
+    """Answers for phases that the model never saw, and which phases those are."""
+    from ebsdsg_ml.evaluate import EvaluationError, evaluate
+    from ebsdsg_ml.experimental.known_phases import known_answers
+    from ebsdsg_ml.experimental.pattern_set import is_pattern_set
+
+    if datasets and all(is_pattern_set(path) for path in datasets):
+        if folds is not None:
+            raise EvaluationError("imported patterns have no folds: leave --fold out")
+        known = known_answers(model, datasets)
+        print(
+            "that the model was not trained on these materials is your word: files name no entries"
+        )
+        return known, f"imported patterns of {', '.join(known.phases)}"
+    if len(datasets) != 1:
+        raise EvaluationError("give one data set, or one or several sets of imported patterns")
+    dataset = datasets[0]
+    found = evaluate(model, dataset, folds)
+    if not found.held_out:
+        raise ModelNotFound(
+            f"{name} was trained on phases of {dataset}, or does not say on which it was trained: "
+            "calibrate it on folds or a data set of other phases"
+        )
+    where = dataset.name if folds is None else f"folds {folds} of {dataset.name}"
+    return found, f"phases of {where}"
 
 
 def show_model(name: str) -> None:

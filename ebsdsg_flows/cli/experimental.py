@@ -61,7 +61,7 @@ def import_(
         Path | None, typer.Option(help="YAML file of the processing's steps.")
     ] = None,
     like: Annotated[
-        str | None, typer.Option(help="Process like this simulated data set (file or key).")
+        str | None, typer.Option(help="Process as this data set (file or key) or model file is.")
     ] = None,
     quality_mask: Annotated[
         float | None,

@@ -78,7 +78,10 @@ def export(model: Model, output: Annotated[Path, typer.Argument(help="File to wr
 def calibrate(
     model: Model,
     output: Annotated[Path, typer.Argument(help="Model file to write.")],
-    dataset: Annotated[Path, typer.Option(help="Data set with phases that it never saw.")],
+    dataset: Annotated[
+        list[Path],
+        typer.Option(help="Data set, or imported patterns (repeatable), of phases it never saw."),
+    ],
     fold: Annotated[list[int] | None, typer.Option(help="Folds to use; all by default.")] = None,
     coverage: Annotated[
         float,

@@ -20,6 +20,7 @@ from ebsdsg_ml.answer_grid import SHOWN, AnswerGrid, Shown, picture_of
 from ebsdsg_ml.dataset_file import open_dataset
 from ebsdsg_ml.experimental.processing import PatternProcessing
 from ebsdsg_ml.recipe import DatasetRecipe
+from ebsdsg_ml.simulated_patterns import detector_entries
 from ebsdsg_ml.training_result import OnEpoch, TrainingError, write_history
 from ebsdsg_sim.atomic_file import write_atomically
 
@@ -117,7 +118,7 @@ def run_adaptation(
         log.warning("adaptation in %s: %s", directory, remark)
     card = {
         "dataset_sha256": digests[0],
-        "detector": first.detector,
+        "detector": detector_entries(first),
         "processing": pool.processing.to_dict(),
         "quality": pool.quality,
         "training": {**identity, **phases},

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 from ebsdsg_flows.adaptation import target_path
+from ebsdsg_flows.cli import app
 from ebsdsg_flows.experimental import import_files, select_best, set_path, show_set
 from ebsdsg_flows.session import open_stores
+from ebsdsg_ml.calibration import calibrate
+from ebsdsg_ml.ensemble_model import load_model
 from ebsdsg_ml.experimental.given import Given
+from ebsdsg_ml.experimental.pattern_set import read_pattern_set
 from ebsdsg_ml.experimental.processing import PatternProcessing
+from ebsdsg_ml.models import build_model
+from ebsdsg_ml.pattern_model import ModelCard, PatternModel
+from ebsdsg_ml.transforms import Preprocessing
 from stores.documents import ExperimentalPatternsDocument
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -53,6 +66,75 @@ def test_import_select_and_show_with_documents(
     shown = capsys.readouterr().out
     assert "3 patterns of 60 x 60 pixels" in shown and "kikuchipy, CC-BY 4.0" in shown
     assert "CC-BY 4.0" in (tmp_path / "best.html").read_text()
+
+
+def test_a_model_is_calibrated_on_imported_patterns_of_known_phases(
+    root: Path, shared: Path, tmp_path: Path
+) -> None:
+    """Each phase imported as the model's file says; what cannot be the truth is refused."""
+    torch.set_num_threads(1)
+    plain = PatternProcessing(60, static=None, dynamic=None)
+    card = ModelCard(
+        "mobilenet_v3_small",
+        (225, 227),
+        "relabelled",
+        Preprocessing(60, 56),
+        processing=plain.to_dict(),
+    )
+    model = PatternModel(build_model(card.model, 2, seed=0)[0], card)
+    file = str(model.save(tmp_path / "model.pt"))
+    folder = shared / "data/patterns"
+
+    def call(*arguments: str) -> Any:
+        return CliRunner().invoke(app, arguments)
+
+    def imported(name: str, path: str, *options: str) -> str:
+        output = str(tmp_path / f"{name}.h5")
+        done = call(
+            "patterns", "import", str(folder / path), "-o", output, "--no-database", "-q", *options
+        )
+        assert done.exit_code == 0, done.exception
+        return output
+
+    def calibrated(*sets: str, options: tuple[str, ...] = ()) -> Any:
+        chosen = [word for path in sets for word in ("--dataset", path)]
+        return call("model", "calibrate", file, str(tmp_path / "c.pt"), *chosen, *options)
+
+    nickel, silicon = "kikuchipy_Ni/patterns.h5", "kikuchipydata_Si/si_in.h5"
+    like = ("--like", file)
+    ni = imported("ni", nickel, *like, "--phase", "Ni", "--group", "225", "--relabelled", "225")
+    si = imported("si", silicon, *like, "--phase", "Si", "--group", "227", "--relabelled", "227")
+    done = calibrated(ni, si, options=("--coverage", "0.6"))
+    assert done.exit_code == 0 and "is your word" in done.stdout, done.exception
+    known = load_model(tmp_path / "c.pt").card.calibration
+    assert known is not None and (known.n_phases, known.n_patterns) == (2, 10)
+    assert known.fitted_on == "imported patterns of Ni 225, Si 227"
+    held = [read_pattern_set(path) for path in (ni, si)]
+    logits = np.concatenate([model.logits(h.patterns).double().numpy() for h in held])
+    expected = calibrate(logits, np.repeat([0, 1], [9, 1]), np.repeat([0, 1], [9, 1]), coverage=0.6)
+    assert known.temperature == pytest.approx(expected.temperature, rel=1e-6)
+    assert known.set_threshold == pytest.approx(expected.set_threshold, rel=1e-6)
+
+    adapted = replace(card, training={"target": hashlib.sha256(held[0].patterns).hexdigest()})
+    for sets, options, says in (
+        (
+            (imported("true", nickel, *like), si),
+            (),
+            "9 of 9 patterns have no relabelled space group",
+        ),
+        ((imported("cut", nickel, "--size", "60"), si), (), "import the original files again"),
+        (
+            (imported("odd", nickel, *like, "--group", "229", "--relabelled", "229"),),
+            (),
+            "not among",
+        ),
+        ((ni, si), ("--fold", "0"), "imported patterns have no folds"),
+        ((ni, file), (), "give one data set, or one or several sets of imported patterns"),
+    ):
+        refused = calibrated(*sets, options=options)
+        assert says in str(refused.exception)
+    PatternModel(model.network, adapted).save(tmp_path / "model.pt")
+    assert "the patterns that the model was adapted to" in str(calibrated(ni, si).exception)
 
 
 def test_errors_are_one_line_and_leave_nothing(

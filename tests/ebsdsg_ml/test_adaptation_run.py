@@ -108,6 +108,7 @@ def test_the_model_file_says_on_which_phases_it_was_trained(
     config = AdaptationConfig(**FAST, method="mcc")
     own = run_adaptation(config, [dataset], pool, tmp_path / "own", validation_fold=0)
     adapted = PatternModel.load(own.model_path)
+    assert adapted.card.detector["distance"] > 0
     assert evaluate(adapted, dataset, 0).held_out and not evaluate(adapted, dataset, 1).held_out
     # what the model it started from was trained on counts, and the two answer together
     start = model_file(tmp_path / "start.pt", 0, ["other"])
