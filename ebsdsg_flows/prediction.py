@@ -200,6 +200,8 @@ def _print_table(model: AnyModel, found: Predictions) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from ebsdsg_ml.calibration import percent
+
     if not found.answers:
         return
     known = model.card.calibration
@@ -234,7 +236,7 @@ def _print_table(model: AnyModel, found: Predictions) -> None:
         return
     console.print(
         f"sets hold the true group of a pattern of a new phase with probability "
-        f"{known.coverage:.0%} where patterns are like those of the calibration "
+        f"{percent(known.coverage)} where patterns are like those of the calibration "
         f"({known.n_phases} phases, {known.fitted_on}); for other detectors or pooled patterns "
         "nothing is promised",
         highlight=False,

@@ -119,19 +119,19 @@ class Calibration:
             (
                 self.set_threshold >= WORST,
                 self.coverage,
-                f"sets of {_percent(self.coverage)}",
+                f"sets of {percent(self.coverage)}",
                 "every set holds all groups",
             ),
             (
                 limit is not None and limit >= 1,
                 1 - self.risk,
-                f"a risk of {_percent(self.risk)}",
+                f"a risk of {percent(self.risk)}",
                 "every pattern abstains",
             ),
             (
                 self.unknown_threshold is None,
                 1 - self.false_alarms,
-                f"{_percent(self.false_alarms)} of false alarms",
+                f"{percent(self.false_alarms)} of false alarms",
                 "no pattern is called unknown",
             ),
         ):
@@ -219,7 +219,8 @@ def calibrate(
     )
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A promise in percent as it was asked for: 99.5% is not rounded up to a certainty."""
     return f"{100 * share:g}%"
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ebsdsg_ml.calibration import percent
 from ebsdsg_ml.figures import class_name
 from ebsdsg_sim.card import Raw, card, picture, table
 
@@ -36,7 +37,7 @@ def model_card(model: AnyModel) -> str:
         "calibration": "none: probabilities are the network's own"
         if calibration is None
         else f"temperature {calibration.temperature:.2f}"
-        + ("" if calibration.coverage is None else f", sets of {calibration.coverage:.0%}")
+        + ("" if calibration.coverage is None else f", sets of {percent(calibration.coverage)}")
         + "; ".join([f", {calibration.n_phases} phases", *calibration.limits()]),
         "weights began": "at random" if known.weights_origin == "none" else known.weights_origin,
         "made by": f"ebsdsg {known.code_version}",

@@ -163,10 +163,13 @@ def test_folds_judge_each_other_and_calibrate_the_final_model(
     assert json.loads(shown.stdout)["detector"]["distance"] == 19100.0
     wrong = call(app, [*arguments, "--risk", "1"])
     assert "risk = 1.0: a probability between 0 and 1" in str(wrong.exception)
-    modest = ["--coverage", "0.6", "--risk", "0.4", "--false-alarms", "0.4"]
+    modest = ["--coverage", "0.625", "--risk", "0.4", "--false-alarms", "0.4"]
     done = call(app, [*arguments, *modest])
     assert done.exit_code == 0 and "too few" not in done.stdout
     known = load_model(out).card.calibration
     assert known is not None
-    assert (known.coverage, known.risk, known.false_alarms) == (0.6, 0.4, 0.4)
+    assert (known.coverage, known.risk, known.false_alarms) == (0.625, 0.4, 0.4)
     assert json.loads(call(app, ["model", "show", out]).stdout)["limits"] == []
+    answered = call(app, ["predict", str(tmp_path / "scan" / "a.png"), "-m", out]).stdout
+    assert "with probability 62.5% where" in " ".join(answered.split())
+    assert "too few" not in answered

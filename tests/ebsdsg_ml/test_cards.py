@@ -88,3 +88,10 @@ def test_experimental_patterns_are_drawn_with_their_quality(folder: Path) -> Non
     assert text.count("data:image/png") == 2 and EVIL not in text
     assert "2 experimental patterns, 229 × 229 pixels" in text
     assert f"{held.quality.min():.2f} to {held.quality.max():.2f}" in text
+
+
+def test_a_model_says_what_its_calibration_cannot_promise(model: PatternModel) -> None:
+    assert "calibration</" in model._repr_html_() and "too few" not in model._repr_html_()
+    few = Calibration(coverage=0.995, set_threshold=1.0, unknown_threshold=0.0, n_phases=12)
+    text = model.calibrated(few)._repr_html_()
+    assert "sets of 99.5%, 12 phases; 12 phases are too few for sets of 99.5% (199 are" in text
