@@ -141,16 +141,18 @@ def _averages(results: Mapping[str, Any]) -> list[str]:
 
 def _of_confirmation(found: Mapping[str, Any]) -> list[str]:
     """What the test of the claim says of MCD, and of methods with the same averages."""
-    lines = []
     alike = [name for name in METHODS if "target" in name and name != found["claim"]]
+    said: dict[str, list[str]] = {"beats": [], "is not shown to beat": []}
     for than in ("MCD separate", "MCD joint", "AdaBN", *alike):
         margin = found["margin"].get(than)
         if margin is None or margin["half_width"] is None:
             continue
         certain = margin["mean"] > margin["half_width"]
-        verdict = "beats" if certain else "is not shown to beat"
-        lines.append(
-            f"On phases that nothing had looked at, {found['claim']} {verdict} {than} "
-            f"({100 * margin['mean']:+.1f} ± {100 * margin['half_width']:.1f} points)."
+        said["beats" if certain else "is not shown to beat"].append(
+            f"{than} ({100 * margin['mean']:+.1f} ± {100 * margin['half_width']:.1f} points)"
         )
-    return lines
+    return [
+        f"On phases that nothing had looked at, {found['claim']} {verdict} {'; '.join(others)}."
+        for verdict, others in said.items()
+        if others
+    ]
