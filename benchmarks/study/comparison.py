@@ -40,7 +40,7 @@ CONFIRMATION = "confirmation"
 UNSEEN = (DEVELOPMENT, CONFIRMATION)
 """Targets that are made of those phases, not of the experiment's."""
 CLAIM = "self-training, target averages"
-"""What the confirmation is for: ahead at middle severity at the time, though not what the development
+"""What the confirmation is for: then ahead at middle severity, though not what the development
 target chose.  The claim was written down before the confirmation was run."""
 
 

@@ -127,8 +127,8 @@ def _confirmation(results: Mapping[str, Any]) -> list[str]:
     lines = [
         "### The recommendation, tested on other phases",
         "",
-        f"When three seeds were there, *{claim}* had the highest mean at middle severity, but that "
-        "was seen on the target, so it may be luck. The claim that it beats MCD there was therefore "
+        f"When three seeds were there, *{claim}* had the highest mean at middle severity. That was "
+        "seen on the target, so it may be luck. The claim that it beats MCD there was therefore "
         "written down and put to a test on patterns that nothing had looked at: the detector of "
         "the middle severity, and the phases that each seed's network never saw "
         f"({results['development']['kept']} patterns of each, imperfect start).",

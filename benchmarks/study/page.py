@@ -29,9 +29,9 @@ of this was decided by looking at what this run found.  The test of the recommen
 phases was added when three seeds of the target had been seen; its claim was fixed before it ran.
 
 The rows with the target's averages were made a second time.  The first had taken the mean over
-batches of one or a few phases each, which leaves out the variance between them; now the averages are
-those of all patterns together.  Most rows gained a point.  The claim of the test lost its support by
-that: before, the difference from MCD separate was 12.1 ± 5.8 points.
+batches that held some of the phases each, which leaves out the variance between batches; now they
+are the averages of all patterns.  Most rows gained up to a point, and the claim of the test lost
+its support: before, the difference from MCD separate was 12.1 ± 5.8 points.
 """
 
 LIMITS = """\
