@@ -67,8 +67,8 @@ def read_patterns(
         if processing is not None and processing.to_dict() != stored.processing:
             raise PatternFileError(
                 f"{listed[0]} was processed as {stored.processing}, asked for is "
-                f"{processing.to_dict()}: import the original files again, with --like the data set "
-                "or model file"
+                f"{processing.to_dict()}: import the original files again, with --like the data "
+                "set or model file"
             )
         return stored
     parts: list[np.ndarray] = []
