@@ -5,14 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ebsdsg_flows.throughput import throughput
 from stores.queries import campaign_simulations, counts
 from stores.states import State, now
 
 if TYPE_CHECKING:
     from stores.collections import Stores
-
-WINDOW = timedelta(hours=24)
-"""Throughput is that of the simulations completed in this time."""
 
 BATCH = 1000
 
@@ -49,7 +47,7 @@ def overview(stores: Stores, campaign: dict[str, Any]) -> dict[str, Any]:
         groups[state] = groups.get(state, 0) + 1
     done = by_state.get(State.COMPLETED, 0)
     left = sum(by_state.get(state, 0) for state in (State.WAITING, State.RUNNING))
-    rate = _rate(stores, keys)
+    rate = _rate(stores, keys, left=left > 0)
     return {
         "campaign": name,
         "control": campaign.get("control", "active"),
@@ -93,24 +91,10 @@ def _runs(stores: Stores, keys: list[str], condition: dict[str, Any], *fields: s
     return found
 
 
-def _rate(stores: Stores, keys: list[str]) -> float | None:
-    """Master patterns completed per hour, over the last day or since the first of it."""
-    since = now() - WINDOW
-    finished = sorted(
-        run["finished"]
-        for run in _runs(
-            stores,
-            keys,
-            {"state": str(State.COMPLETED), "next_stage": None},
-            "finished",
-            "started",
-        )
-        if run["finished"] is not None and run["finished"] >= since
-    )
-    if len(finished) < 2:
-        return None
-    hours = (now() - finished[0]).total_seconds() / 3600
-    return round((len(finished) - 1) / max(hours, 1e-6), 3)
+def _rate(stores: Stores, keys: list[str], *, left: bool) -> float | None:
+    """Simulations completed per hour of work."""
+    fields = ("state", "next_stage", "started", "finished", "heartbeat")
+    return throughput(_runs(stores, keys, {}, *fields), now(), left=left)
 
 
 def _oldest_heartbeat(stores: Stores, keys: list[str]) -> dict[str, Any] | None:

@@ -94,7 +94,7 @@ def campaign_tables(
         "accuracies": accuracies,
         "by_group": [
             {
-                "space group": _group(group),
+                "true space group": _group(group),
                 **{s.replace("_", " "): numbers.get(s, 0) for s in states},
             }
             for group, numbers in found["by_group"].items()

@@ -146,7 +146,7 @@ def _campaign_parts(found: dict[str, Any]) -> list[Any]:
     if found["control"] != "active":
         title += f" ({found['control']})"
     table = Table()
-    table.add_column("space group")
+    table.add_column("true space group")
     for state in states:
         table.add_column(state.replace("_", " "), justify="right")
     for group, numbers in found["by_group"].items():

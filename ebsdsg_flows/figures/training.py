@@ -28,7 +28,13 @@ def training_figures(runs: Sequence[Mapping[str, Any]]) -> list[NamedFigure]:
     figures = []
     histories = {run_name(run): run["epochs"] for run in runs if run["epochs"]}
     if histories:
-        text = "Loss and accuracy after every epoch, of the training and of what was held out."
+        held_out = any(
+            row.get("validation_accuracy") is not None
+            for rows in histories.values()
+            for row in rows
+        )
+        text = "Loss and accuracy after every epoch, of the training"
+        text += " and of what was held out." if held_out else "; nothing was held out."
         figures.append(NamedFigure("training", "Training", text, training_figure(histories)))
     same = _of_the_same_phases(runs)
     if len(same) > 1:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import HTTPException
 
+from ebsdsg_flows.web.accuracies import with_accuracies
 from ebsdsg_flows.web.site import Site
 from stores.states import State
 
@@ -96,11 +97,13 @@ def find(site: Site, name: str) -> tuple[AnyModel, Asked]:
 
 def _runs(site: Site) -> list[dict[str, Any]]:
     """Completed runs with a model, those trained on all folds first."""
-    fields = dict.fromkeys(("key", "labels", "fold", "accuracy", "finished", "adaptation"), True)
+    fields = dict.fromkeys(
+        ("key", "labels", "fold", "accuracy", "dataset", "finished", "adaptation"), True
+    )
     found = site.stores.training_runs.find(
         {"state": str(State.COMPLETED), "checkpoint": {"$ne": None}}, {"_id": False, **fields}
     )
-    runs = list(found.sort("finished", -1).limit(OFFERED))
+    runs = with_accuracies(site.stores, list(found.sort("finished", -1).limit(OFFERED)))
     return sorted(runs, key=lambda run: run["fold"] is not None)
 
 

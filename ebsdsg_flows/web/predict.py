@@ -13,7 +13,7 @@ from fastapi import Path as PathParameter
 from fastapi.responses import RedirectResponse, Response
 
 from ebsdsg_flows.web.kept import Answered, Kept
-from ebsdsg_flows.web.models import find, offered
+from ebsdsg_flows.web.models import Asked, find, offered
 from ebsdsg_flows.web.similar import most_similar
 from ebsdsg_flows.web.site import Site
 from ebsdsg_flows.web.uploads import received
@@ -108,6 +108,7 @@ def router(site: Site) -> APIRouter:
             calibration=answered.asked.card.calibration,
             ranked=sorted(found.probabilities.items(), key=lambda item: -item[1]),
             similar=answered.similar[number],
+            become=_become(site, answered.asked, found.space_group),
         )
 
     @pages.get("/predict/answers/{key}/{number}/pattern.png")
@@ -120,6 +121,15 @@ def router(site: Site) -> APIRouter:
         return Response(buffer.getvalue(), media_type="image/png", headers=headers)
 
     return pages
+
+
+def _become(site: Site, asked: Asked, relabelled: int) -> list[int]:
+    """True groups of the phases of a model's data set whose relabelled group is this one."""
+    dataset = asked.dataset and site.stores.datasets.find_one(
+        {"key": asked.dataset}, {"members.true": True, "members.relabelled": True}
+    )
+    members = dataset["members"] if dataset else []
+    return sorted({m["true"] for m in members if m["relabelled"] == relabelled})
 
 
 def _kept(kept: Kept, key: str) -> Answered:

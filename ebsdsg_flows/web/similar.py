@@ -30,9 +30,9 @@ def most_similar(site: Site, asked: Asked, pattern: np.ndarray) -> dict[str, Any
 
     Returns
     -------
-    ``dataset``, its ``row``, ``material_id``, ``formula``, ``label`` and ``ncc``, the normalised
-    cross-correlation; ``None`` if the data set is not in the database, stores no patterns of this
-    size, or too many.
+    ``dataset``, its ``row``, ``material_id``, ``formula``, ``label``, which of the ``labels`` that
+    is (``"true"`` or ``"relabelled"``), and ``ncc``, the normalised cross-correlation; ``None`` if
+    the data set is not in the database, stores no patterns of this size, or too many.
 
     Notes
     -----
@@ -58,12 +58,14 @@ def most_similar(site: Site, asked: Asked, pattern: np.ndarray) -> dict[str, Any
         best = int(scores.argmax())
         phase = opened.phases[int(opened.phase[best])]
         label = int(opened.label[best])
+        labels = opened.recipe.label
     return {
         "dataset": dataset["key"],
         "row": best,
         "material_id": str(phase["id"]),
         "formula": str(phase["formula"]),
         "label": label,
+        "labels": labels,
         "ncc": float(scores[best]),
     }
 

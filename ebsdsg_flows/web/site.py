@@ -63,6 +63,8 @@ class Site:
         """Templates; every value is escaped, and a missing one is an error."""
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
+        from ebsdsg_ml.figures import class_name
+
         environment = Environment(
             loader=PackageLoader("ebsdsg_flows.web"),
             autoescape=True,
@@ -71,6 +73,7 @@ class Site:
             lstrip_blocks=True,
         )
         environment.filters |= {
+            "group_name": lambda number: class_name(int(number)),
             "part": lambda value: quote(str(value), safe=""),
             "short": lambda value: short(str(value)),
             "time": _time,
@@ -112,8 +115,19 @@ class Site:
         status : of the answer.
         message : one sentence.
         """
+        path = str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
+        first = path.strip("/").partition("/")[0]
+        section = next((entry[:2] for entry in NAVIGATION if entry[0] == first), ("", "Campaigns"))
         sent = request.method not in SAFE
-        return self.page(request, "error", status=status, code=status, message=message, sent=sent)
+        return self.page(
+            request,
+            "error",
+            status=status,
+            code=status,
+            message=message,
+            sent=sent,
+            of_section=section,
+        )
 
     def file(self, reference: dict[str, Any]) -> Path:
         """Path of a file that a document refers to.

@@ -38,6 +38,7 @@ def router(site: Site) -> APIRouter:
         group: GroupText = "",
         relabelled: GroupText = "",
         text: Text = "",
+        campaign: Text = "",
         page: PageNumber = 1,
     ) -> Response:
         criteria: dict[str, Any] = {}
@@ -45,13 +46,16 @@ def router(site: Site) -> APIRouter:
             criteria["space_group.number"] = int(group)
         if relabelled:
             criteria["relabel.number"] = int(relabelled)
+        if campaign:
+            mine = {"campaign": campaign, "current": True}
+            criteria["key"] = {"$in": site.stores.members.distinct("material_id", mine)}
         if wanted := text.strip():
             if site.stores.structures.find_one({"key": wanted}, {"key": 1}) is not None:
                 base = request.scope.get("root_path", "")
                 return RedirectResponse(f"{base}/structures/{quote(wanted, safe='')}", 303)
             criteria["formula"] = wanted
         rows = _rows(site, criteria, page)
-        asked = {"group": group, "relabelled": relabelled, "text": text}
+        asked = {"group": group, "relabelled": relabelled, "text": text, "campaign": campaign}
         return site.page(
             request,
             "structures",

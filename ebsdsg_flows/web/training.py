@@ -9,6 +9,7 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from ebsdsg_flows.figures.training import training_figures
+from ebsdsg_flows.web.accuracies import with_accuracies
 from ebsdsg_flows.web.answers import answers_of, cell_patterns, cell_phases, pattern_png
 from ebsdsg_flows.web.figures import Drawn, drawn, run_figures
 from ebsdsg_flows.web.pictures import HashKey
@@ -31,8 +32,10 @@ PHASES_SHOWN = 200
 GALLERY = 24
 """Patterns of a cell of the confusion matrix shown at once."""
 
-LISTED = ("key", "labels", "fold", "state", "accuracy", "started", "finished", "adaptation.method",
-          "failure.message", "progress")  # fmt: skip
+FOLDS_LINKED = 20
+
+LISTED = ("key", "labels", "fold", "state", "accuracy", "dataset", "started", "finished",
+          "adaptation.method", "failure.message", "progress")  # fmt: skip
 Group = Annotated[int, Query(ge=1, le=230)]
 
 
@@ -50,14 +53,17 @@ def router(site: Site) -> APIRouter:
     def runs(request: Request, page: Annotated[int, Query(ge=1, le=100_000)] = 1) -> Response:
         found = site.stores.training_runs.find({}, {"_id": False, **dict.fromkeys(LISTED, True)})
         rows = list(found.sort("started", -1).skip((page - 1) * PAGE).limit(PAGE + 1))
-        return site.page(request, "training", runs=rows[:PAGE], more=len(rows) > PAGE, number=page)
+        shown = with_accuracies(site.stores, rows[:PAGE])
+        return site.page(request, "training", runs=shown, more=len(rows) > PAGE, number=page)
 
     @pages.get("/training/compare")
     def compare(
         request: Request,
-        run: Annotated[list[str], Query(min_length=1, max_length=SIDE_BY_SIDE)],
+        run: Annotated[list[str] | None, Query()] = None,
     ) -> Response:
-        documents = [_run(site, key) for key in run]
+        if not run or len(run) > SIDE_BY_SIDE:
+            raise HTTPException(422, f"choose one to {SIDE_BY_SIDE} runs to put side by side")
+        documents = with_accuracies(site.stores, [_run(site, key) for key in run])
         return site.page(
             request,
             "training_compare",
@@ -74,7 +80,8 @@ def router(site: Site) -> APIRouter:
         return site.page(
             request,
             "training_run",
-            run=document,
+            run=with_accuracies(site.stores, [document])[0],
+            folds=_folds(site, document),
             confusion=None if matrix is None else _shares(matrix),
             clickable=prediction is not None,
             phases_shown=PHASES_SHOWN,
@@ -146,6 +153,18 @@ def _run(site: Site, key: str) -> dict[str, Any]:
     if found is None:
         raise HTTPException(404, f"there is no training run {key!r}")
     return found
+
+
+def _folds(site: Site, run: dict[str, Any]) -> list[dict[str, Any]]:
+    """Runs of the same kind that held a fold of the data set out, for one that held out none."""
+    if run["fold"] is not None:
+        return []
+    method = (run.get("adaptation") or {}).get("method")
+    same = {"dataset": run["dataset"], "labels": run["labels"], "adaptation.method": method}
+    found = site.stores.training_runs.find(
+        {**same, "fold": {"$ne": None}}, {"_id": False, "key": True, "fold": True}
+    )
+    return list(found.sort("fold", 1).limit(FOLDS_LINKED))
 
 
 def _prediction(site: Site, run: dict[str, Any]) -> dict[str, Any] | None:

@@ -64,7 +64,11 @@ def training_figure(
     figure.update_xaxes(title="epoch", row=2, col=1)
     figure.update_yaxes(title="cross entropy [nat]", rangemode="tozero", row=1, col=1)
     figure.update_yaxes(title="accuracy [%]", range=[0, 102], row=2, col=1)
-    for part, dash, symbol in (("training", "dot", "circle-open"), ("held out", "solid", "circle")):
+    kinds = [("training", "dot", "circle-open"), ("held out", "solid", "circle")]
+    # a run on all phases held nothing out
+    if all(row.get("validation_accuracy") is None for rows in histories.values() for row in rows):
+        kinds = kinds[:1]
+    for part, dash, symbol in kinds:
         figure.add_trace(
             go.Scatter(
                 x=[None],
@@ -75,7 +79,7 @@ def training_figure(
                 name=part,
             )
         )
-    names = 2 + (len(histories) if len(histories) > 1 else 0)
+    names = len(kinds) + (len(histories) if len(histories) > 1 else 0)
     figure.layout.template = template()
     figure.update_layout(title=title, height=520 + 20 * names, margin={"b": 70 + 20 * names})
     return figure

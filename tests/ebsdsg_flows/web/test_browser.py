@@ -232,6 +232,25 @@ def test_a_pattern_is_uploaded_and_answered(browser: Any, served: Served, upload
     page.context.close()
 
 
+def test_an_answer_fits_a_phone_whatever_its_file_is_called(
+    browser: Any, served: Served, upload: Path
+) -> None:
+    page, _ = open_page(browser, served.address, "light", 390)
+    long = upload.rename(upload.with_name("a_pattern_of_a_very_long_name" * 3 + ".png"))
+    other = shutil.copy(long, long.with_name("other.png"))
+    for files, table in (([long], "Probabilities"), ([long, other], "Answers")):
+        page.goto(f"{served.address}/predict")
+        page.locator("input[name=pattern]").set_input_files(files)
+        page.get_by_role("button", name="Name the space group").click()
+        region = page.get_by_role("region", name=table)
+        region.wait_for()
+        for row in region.locator("tbody tr").all():
+            percent = row.get_by_text("%").bounding_box()
+            assert percent["x"] + percent["width"] <= 390 - 16, table
+    assert page.get_by_role("region", name="Probabilities").count() == 0
+    page.context.close()
+
+
 def test_a_time_out_is_sent_again_with_the_token_only(browser: Any, served: Served) -> None:
     page, _ = open_page(browser, served.address, "light", 1200)
     time_outs = f"{served.address}/triage?code=150&name=time-out"

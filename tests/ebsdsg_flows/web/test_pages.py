@@ -24,7 +24,9 @@ def pixels(content: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
-def test_the_campaign_is_counted_as_the_status_counts_it(site: Site, members: dict) -> None:
+def test_the_campaign_is_counted_as_the_status_counts_it(
+    site: Site, stores: Stores, members: dict
+) -> None:
     client = site()
     assert '<a href="/campaigns/little">little</a>' in client.get("/").text
     text = client.get("/campaigns/little").text
@@ -36,6 +38,14 @@ def test_the_campaign_is_counted_as_the_status_counts_it(site: Site, members: di
     assert "a little &lt;b&gt;campaign&lt;/b&gt;" in text
     assert "mp-4</a> on" in text  # the running one has the oldest heartbeat
     assert "time-out" in text and "150" in text and "it crashed &amp; burnt" in text
+    assert '<th scope="col">true space group</th>' in text
+    link = re.search(r'<a href="(/structures\?group=225[^"]*)">Fm-3m \(225\)</a>', text)[1]
+    stores.save(structure("mp-elsewhere", "NiO"))
+    found = client.get(link.replace("&amp;", "&")).text
+    assert re.findall(r'href="/structures/(mp-[^"]+)"', found) == [f"mp-{i}" for i in range(1, 6)]
+    assert 'name="campaign" value="little"' in found
+    assert "mp-elsewhere" in client.get("/structures?group=225").text
+    assert "No structure is like that" in client.get("/structures?campaign=none").text
     part = client.get("/campaigns/little", headers={"HX-Request": "true"}).text
     assert part.lstrip().startswith("<section") and "<html" not in part
 
@@ -100,6 +110,13 @@ def test_the_zone_axes_lie_on_the_pictures(site: Site, members: dict) -> None:
     assert text.count("<svg") == 2
     assert text.count("<circle") == 2 * 17  # 13 inside or on one half, and the other half's rim
     assert '<circle cx="0.0000" cy="-0.0000"' in text
+    circles = [float(y) for y in re.findall(r'<circle [^>]*cy="([^"]+)"', text)]
+    labels = [float(y) for y in re.findall(r'<text [^>]*y="([^"]+)"', text)]
+    assert len(labels) == len(circles)
+    for circle, baseline in zip(circles, labels, strict=True):
+        # the letters are 0.05 high, the circle has a radius of 0.02
+        assert baseline < circle - 0.02 or baseline - 0.05 > circle + 0.02
+        assert -0.95 < baseline < 1
 
 
 def test_lists_have_pages_and_filters(site: Site, stores: Stores) -> None:

@@ -8,6 +8,7 @@ import re
 import threading
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -22,6 +23,8 @@ from ebsdsg_flows.web import predict as page
 from ebsdsg_flows.web.kept import Kept
 from ebsdsg_ml.dataset_file import open_dataset
 from ebsdsg_ml.experimental.pattern_set import FORMAT, is_pattern_set, stored_patterns
+from ebsdsg_ml.figures import class_name
+from ebsdsg_ml.pattern_model import PatternModel
 from stores.collections import Stores
 
 Site = Callable[..., TestClient]
@@ -61,7 +64,8 @@ def test_a_pattern_is_answered_with_what_the_model_does_not_know(
     answer = send(client, ("p.png", png(7)))
     assert answer.status_code == 303
     text = client.get(answer.headers["location"]).text
-    group, percent = re.search(r"<h1>(\d+), (\d+) %</h1>", text).groups()
+    group, percent = re.search(r"<h1>\S+ \((\d+)\), (\d+) %</h1>", text).groups()
+    assert "p.png: true space group, by" in text and "relabelled" not in text
     assert group in ("221", "225", "229") and 33 <= int(percent) <= 100
     # a random network is not sure of three groups, and its calibration says so
     assert "The model abstains" in text and "cannot be excluded" in text
@@ -74,6 +78,28 @@ def test_a_pattern_is_answered_with_what_the_model_does_not_know(
     assert client.get(f"/datasets/{dataset}/patterns/7.png").status_code == 200
     seen = client.get(f"{answer.headers['location']}/pattern.png")
     assert np.asarray(Image.open(io.BytesIO(seen.content))).shape == (32, 32)
+
+
+def test_a_relabelled_group_is_called_so_wherever_it_stands(
+    site: Site, stores: Stores, root: Path, dataset: str, png: Callable
+) -> None:
+    run = stores.training_runs.find_one({"key": "run-1"})
+    model = PatternModel.load(root / run["checkpoint"]["path"])
+    model.card = replace(model.card, label="relabelled")
+    path = model.save(root / "training" / "relabelled.pt")
+    changed = {"checkpoint": {"path": "training/relabelled.pt", "bytes": path.stat().st_size,
+                              "sha256": "1" * 64}}  # fmt: skip
+    stores.training_runs.update_one({"key": "run-1"}, {"$set": changed})
+    client = site()
+    address = send(client, ("p.png", png(7))).headers["location"]
+    group = re.search(r"<h1>\S+ \((\d+)\), \d+ %</h1>", client.get(address).text)[1]
+    same = {f"members.{i}.relabelled": int(group) for i in range(6)}
+    stores.datasets.update_one({"key": dataset}, {"$set": same})
+    text = client.get(address).text
+    assert "p.png: relabelled space group, by" in text
+    assert '<th scope="col">relabelled space group</th>' in text
+    assert "when all atoms count as alike" in text
+    assert f"Pm-3m (221), Fm-3m (225), Im-3m (229) became {class_name(int(group))}." in text
 
 
 @pytest.mark.parametrize("kind", ["ensemble", "file"])
