@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from difflib import get_close_matches
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
@@ -161,7 +162,12 @@ def _load_pretrained(network: nn.Module, path: Path, name: str) -> str:
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types for broken and unsafe files
+    except UnpicklingError as error:  # torch's own message advises to read it unsafely
+        raise ModelError(
+            f"weights file {path} cannot be read: it is not one of torch, or holds more than "
+            "weights; nothing in it was run"
+        ) from error
+    except Exception as error:  # torch raises many types for broken files
         raise ModelError(f"weights file {path} cannot be read: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise ModelError(f"weights file {path} is not a dictionary of tensors")

@@ -98,6 +98,10 @@ def test_unfit_files_and_names_are_refused(imagenet_like: Path, tmp_path: Path) 
     broken.write_bytes(imagenet_like.read_bytes()[:1000])
     with pytest.raises(ModelError, match="cannot be read"):
         build_model("resnet18", 6, weights=broken)
+    torch.save({"fc.bias": torch.zeros(6), "run": Path("code")}, tmp_path / "more.pth")
+    with pytest.raises(ModelError, match="holds more than weights") as refused:
+        build_model("resnet18", 6, weights=tmp_path / "more.pth")
+    assert "weights_only" not in str(refused.value)
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(ModelError, match="not a dictionary of tensors"):
         build_model("resnet18", 6, weights=tmp_path / "list.pth")
