@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse
+from markupsafe import Markup
 from pydantic import ValidationError
 
 from ebsdsg_flows.web.access import Access
@@ -73,7 +74,9 @@ class Site:
             lstrip_blocks=True,
         )
         environment.filters |= {
-            "group_name": lambda number: class_name(int(number)),
+            "group_name": lambda number: (
+                Markup('<span class="whole">%s</span>') % class_name(int(number))
+            ),
             "part": lambda value: quote(str(value), safe=""),
             "short": lambda value: short(str(value)),
             "time": _time,

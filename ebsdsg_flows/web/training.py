@@ -62,7 +62,7 @@ def router(site: Site) -> APIRouter:
         run: Annotated[list[str] | None, Query()] = None,
     ) -> Response:
         if not run or len(run) > SIDE_BY_SIDE:
-            raise HTTPException(422, f"choose one to {SIDE_BY_SIDE} runs to put side by side")
+            raise HTTPException(422, f"Choose 1 to {SIDE_BY_SIDE} runs to put side by side.")
         documents = with_accuracies(site.stores, [_run(site, key) for key in run])
         return site.page(
             request,

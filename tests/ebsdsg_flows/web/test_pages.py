@@ -39,7 +39,10 @@ def test_the_campaign_is_counted_as_the_status_counts_it(
     assert "mp-4</a> on" in text  # the running one has the oldest heartbeat
     assert "time-out" in text and "150" in text and "it crashed &amp; burnt" in text
     assert '<th scope="col">true space group</th>' in text
-    link = re.search(r'<a href="(/structures\?group=225[^"]*)">Fm-3m \(225\)</a>', text)[1]
+    link = re.search(
+        r'<a href="(/structures\?group=225[^"]*)"><span class="whole">Fm-3m \(225\)</span></a>',
+        text,
+    )[1]
     stores.save(structure("mp-elsewhere", "NiO"))
     found = client.get(link.replace("&amp;", "&")).text
     assert re.findall(r'href="/structures/(mp-[^"]+)"', found) == [f"mp-{i}" for i in range(1, 6)]

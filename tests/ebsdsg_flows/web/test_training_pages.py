@@ -94,7 +94,7 @@ def test_runs_are_compared_side_by_side(site: Site, dataset: str) -> None:
     assert client.get("/training/compare?run=run-1&run=none").status_code == 404
     for wrong in ("", "?" + "&".join(["run=run-1"] * 9)):
         answer = client.get(f"/training/compare{wrong}")
-        assert answer.status_code == 422 and "choose one to 8 runs" in answer.text
+        assert answer.status_code == 422 and "Choose 1 to 8 runs" in answer.text
         assert '<a href="/training">Training</a></p>' in answer.text
 
 
