@@ -4,7 +4,9 @@
 
 prints a table and writes ``docs/performance/learning.json``.  Times on a CPU are processor time, so
 that a busy machine does not count; on a GPU they are wall time.  The patterns are random numbers:
-no time depends on what they show.
+no time depends on what they show.  The work of a step is that of its convolutions and matrix
+products, forward and backward, as torch counts it; it is set against the rate of a large matrix
+product on the same device.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.utils.flop_counter import FlopCounterMode
 
 from ebsdsg_ml.adaptation import AdaptationConfig
 from ebsdsg_ml.adaptation.mcd import MCD
@@ -91,6 +94,20 @@ def seconds_per_step(clock: Clock, step: Callable[[], object], warm: int, steps:
     return min(times)
 
 
+def work_of(step: Callable[[], object]) -> int:
+    """Floating-point operations of a step's convolutions and matrix products."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return int(counter.get_total_flops())
+
+
+def product_rate(device: str, precision: str, n: int = 2048) -> float:
+    """Floating-point operations per second of a product of two n x n matrices, the best of ten."""
+    kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    a, b = (torch.randn(n, n, device=device, dtype=kind) for _ in range(2))
+    return 2 * n**3 / seconds_per_step(Clock(device), lambda: a @ b, 2, 10)
+
+
 def autocast(precision: str, device: str) -> Any:
     """The precision's context."""
     enabled = precision == "bfloat16"
@@ -99,8 +116,8 @@ def autocast(precision: str, device: str) -> Any:
 
 def plain_training(
     config: TrainingConfig, path: Path, device: str, precision: str, steps: int
-) -> float:
-    """Seconds per step of the loop that anyone would write."""
+) -> tuple[float, int]:
+    """Seconds per step of the loop that anyone would write, and the work of a step."""
     data = PatternDataset(path, 0)
     preprocessing = preprocessing_of(config, data.recipe.size)
     network = build_model(config.model, len(CLASSES))[0].to(device)
@@ -120,7 +137,7 @@ def plain_training(
         cross_entropy(logits.float(), labels).backward()
         optimizer.step()
 
-    return seconds_per_step(Clock(device), step, 3, steps)
+    return seconds_per_step(Clock(device), step, 3, steps), work_of(step)
 
 
 def our_training(
@@ -182,8 +199,10 @@ def dassl_step(method: MCD, source: Any, labels: Any, target: Any, precision: st
             descend(apart(generator(target)), "generator")
 
 
-def mcd(size: int, batch: int, model: str, device: str, precision: str, steps: int) -> dict:
-    """Seconds per step of MCD: ours in both modes, and Dassl's order."""
+def mcd(
+    size: int, batch: int, model: str, device: str, precision: str, steps: int
+) -> dict[str, tuple[float, int]]:
+    """Seconds per step of MCD and its work: ours in both modes, and Dassl's order."""
     source = torch.randn(batch, 1, size, size, device=device)
     source = source.contiguous(memory_format=torch.channels_last)
     target = source.flip(0).contiguous(memory_format=torch.channels_last)
@@ -203,7 +222,7 @@ def mcd(size: int, batch: int, model: str, device: str, precision: str, steps: i
             dassl_step(method, source, labels, target, precision)
 
         step = plain if name == "dassl" else ours
-        found[name] = seconds_per_step(Clock(device), step, 1, steps)
+        found[name] = seconds_per_step(Clock(device), step, 1, steps), work_of(step)
     return found
 
 
@@ -261,7 +280,7 @@ def main() -> None:
         n = len(PatternDataset(path, 0))
         batch = n // -(-n // options.batch)
         config = replace(config, batch_size=batch)
-        plain = plain_training(config, path, options.device, precision, options.steps)
+        plain, work = plain_training(config, path, options.device, precision, options.steps)
         ours = our_training(config, path, folder / "run", options.device)
         log = logging_cost(folder)
     step = mcd(
@@ -273,12 +292,13 @@ def main() -> None:
         options.steps // 3,
     )
     rows = [
-        ("ResNet18, plain torch loop", plain, batch),
-        ("ResNet18, ours", ours["step"], batch),
-        (f"MCD {options.model}, Dassl's order", step["dassl"], 2 * options.batch),
-        (f"MCD {options.model}, ours, separate", step["separate"], 2 * options.batch),
-        (f"MCD {options.model}, ours, joint", step["joint"], 2 * options.batch),
+        ("ResNet18, plain torch loop", plain, work, batch),
+        ("ResNet18, ours", ours["step"], work, batch),
+        (f"MCD {options.model}, Dassl's order", *step["dassl"], 2 * options.batch),
+        (f"MCD {options.model}, ours, separate", *step["separate"], 2 * options.batch),
+        (f"MCD {options.model}, ours, joint", *step["joint"], 2 * options.batch),
     ]
+    rate = product_rate(options.device, precision)
     device = (
         torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or "CPU"
     )
@@ -286,9 +306,13 @@ def main() -> None:
         f"{options.size} x {options.size} pixels, batch {options.batch}, {precision}, "
         f"{options.threads} thread(s), {device}, load {os.getloadavg()[0]:.1f}"
     )
-    print(f"{'':36} {'ms/step':>9} {'steps/s':>9} {'images/s':>9}")
-    for title, seconds, images in rows:
-        print(f"{title:36} {seconds * 1e3:9.1f} {1 / seconds:9.2f} {images / seconds:9.1f}")
+    print(f"{'':36} {'ms/step':>9} {'steps/s':>9} {'images/s':>9} {'GFLOP':>9} {'of matmul':>9}")
+    for title, seconds, flop, images in rows:
+        print(
+            f"{title:36} {seconds * 1e3:9.1f} {1 / seconds:9.2f} {images / seconds:9.1f} "
+            f"{flop / 1e9:9.1f} {flop / seconds / rate:9.0%}"
+        )
+    print(f"a product of 2048 x 2048 matrices: {rate / 1e9:.0f} GFLOP/s")
     print(f"overhead of our loop: {100 * (ours['step'] / plain - 1):.1f} % of a step")
     print(f"end of an epoch (validation, picture, files): {ours['epoch_end']:.2f} s")
     print(f"log: {log['epoch_ms']:.2f} ms per epoch, {log['step_us']:.2f} us per step")
@@ -298,8 +322,10 @@ def main() -> None:
         "device": device,
         "torch": torch.__version__,
         "load": os.getloadavg()[0],
-        "seconds_per_step": {title: seconds for title, seconds, _ in rows},
-        "images_per_step": {title: images for title, _, images in rows},
+        "seconds_per_step": {title: seconds for title, seconds, _, _ in rows},
+        "images_per_step": {title: images for title, _, _, images in rows},
+        "flop_per_step": {title: flop for title, _, flop, _ in rows},
+        "product_flop_per_second": rate,
         "epoch_end_seconds": ours["epoch_end"],
         "log": log,
     }
