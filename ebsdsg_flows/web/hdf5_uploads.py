@@ -27,6 +27,7 @@ MOST_LINKS = 10_000
 
 STEP = 2**20
 
+UNCHECKED = "this HDF5 file has a part that cannot be checked; export it again"
 ELSEWHERE = "this HDF5 file refers to other files; send one that is whole"
 
 
@@ -60,9 +61,7 @@ def check_hdf5(path: Path) -> None:
         except HTTPException:
             raise
         except Exception as error:  # h5py raises many types on what it does not know
-            raise HTTPException(
-                422, "this HDF5 file has a part that cannot be checked; export it again"
-            ) from error
+            raise HTTPException(422, UNCHECKED) from error
 
 
 def _too_large() -> NoReturn:

@@ -14,7 +14,7 @@ from typing import IO
 
 from fastapi import HTTPException, UploadFile
 
-from ebsdsg_flows.web.hdf5_uploads import check_hdf5
+from ebsdsg_flows.web.hdf5_uploads import UNCHECKED, check_hdf5
 
 LARGEST_IMAGE = 25_000_000
 """Pixels of one pattern."""
@@ -56,8 +56,7 @@ def received(uploads: Sequence[UploadFile], folder: Path) -> list[Path]:
         with path.open("wb") as file:
             shutil.copyfileobj(upload.file, file)
         if is_hdf5(path):
-            _check_kind(path)
-            check_hdf5(path)
+            _check_hdf5(path)
     try:
         paths = pattern_files([folder])
     except PatternFileError as error:
@@ -128,20 +127,21 @@ def _check_pixels(rows: int, columns: int) -> None:
         raise HTTPException(413, f"a pattern has more than {LARGEST_IMAGE / 1e6:.0f} megapixels")
 
 
-def _check_kind(path: Path) -> None:
-    """Refuse what only this program writes, and what hides behind the beginning of something else.
+def _check_hdf5(path: Path) -> None:
+    """Refuse what is not whole in itself, hides behind something else, or is one of our own sets.
 
-    HDF5 finds a file behind an image, too, and our own sets are read as they are, without the
-    checks that a vendor's file meets.
+    HDF5 finds a file behind the beginning of an image, too, and our own sets are read as they are,
+    without the checks that a vendor's file meets.
     """
     from ebsdsg_ml.experimental.pattern_set import is_pattern_set
 
     if path.suffix != ".h5":
         raise HTTPException(415, "this is an HDF5 file behind something else; send it by itself")
+    check_hdf5(path)
     try:
         ours = is_pattern_set(path)
-    except (TypeError, RuntimeError, ValueError):
-        return  # an attribute that nobody knows: the next check refuses it
+    except (TypeError, RuntimeError, ValueError) as error:
+        raise HTTPException(422, UNCHECKED) from error
     if ours:
         raise HTTPException(
             415, "this is a set of imported patterns: `ebsdsg predict` takes it; send the originals"

@@ -304,6 +304,10 @@ def texts_in_an_attribute(file: h5py.File) -> None:
     file.attrs["format"] = ["a", "b"]
 
 
+def numbers_for_a_name(file: h5py.File) -> None:
+    file.attrs["format"] = [1, 2]
+
+
 def our_own(file: h5py.File) -> None:
     file.attrs["format"] = FORMAT
     file["patterns"] = np.zeros((3, 32, 32), np.uint8)
@@ -317,6 +321,7 @@ def our_own(file: h5py.File) -> None:
         (twice_packed, 422, "compressed twice"),
         (texts_in_texts, 422, "variable length"),
         (texts_in_an_attribute, 422, "several texts"),
+        (numbers_for_a_name, 422, "cannot be checked"),
         (our_own, 415, "send the originals"),
     ],
 )
