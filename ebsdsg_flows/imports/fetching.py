@@ -14,13 +14,8 @@ from ebsdsg_flows.imports.entries import (
     write_entries,
 )
 from ebsdsg_flows.imports.errors import NoAnswer
-from ebsdsg_flows.imports.summary_rows import (
-    ENTRY_FIELDS,
-    KIND,
-    NON_COMMERCIAL,
-    entry_of_row,
-    licence_of,
-)
+from ebsdsg_flows.imports.summary_rows import ENTRY_FIELDS, KIND, entry_of_row, licence_of
+from ebsdsg_flows.sources import NON_COMMERCIAL
 from stores.documents import Missing, SourceStructureDocument
 
 

@@ -16,13 +16,8 @@ from ebsdsg_flows.imports.attempt import Attempt
 from ebsdsg_flows.imports.cell_limits import largest_volume_to_list, smallest_conventional_volume
 from ebsdsg_flows.imports.entries import held_elsewhere, held_entries, keys_withdrawable
 from ebsdsg_flows.imports.errors import NoAnswer
-from ebsdsg_flows.imports.summary_rows import (
-    GNOME_BATCH,
-    KIND,
-    LIST_FIELDS,
-    NON_COMMERCIAL,
-    ListedEntry,
-)
+from ebsdsg_flows.imports.summary_rows import GNOME_BATCH, KIND, LIST_FIELDS, ListedEntry
+from ebsdsg_flows.sources import NON_COMMERCIAL
 from stores.documents import Listing, Missing
 
 

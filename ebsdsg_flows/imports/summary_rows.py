@@ -11,13 +11,13 @@ from pydantic import ValidationError
 
 from ebsdsg_flows.atoms import StructureError, atoms_of
 from ebsdsg_flows.imports.cell_limits import conventional_volume
+from ebsdsg_flows.sources import NON_COMMERCIAL
 from stores.documents import Origin, SourceStructureDocument, entry_hash
 from stores.documents.base import explain
 
 KIND = "materials project"
 CITATION = "A. Jain et al., APL Materials 1, 011002 (2013), doi:10.1063/1.4812323"
 FREE = "CC-BY-4.0 (Materials Project)"
-NON_COMMERCIAL = "CC-BY-NC-4.0 (Materials Project, GNoME)"
 NON_COMMERCIAL_MARK = "BY-NC"
 GNOME_BATCH = "gnome_r2scan_statics"
 

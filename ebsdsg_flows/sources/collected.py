@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ebsdsg_flows.sources.items import (
     MATERIALS_PROJECT,
+    NON_COMMERCIAL,
     Query,
     Refused,
     SourceError,
@@ -39,8 +40,9 @@ def collected_items(query: Query, stores: Stores) -> Iterator[SourceItem | Refus
 
     Notes
     -----
-    Entries that their source has withdrawn are refused, with what replaces them.  That an import
-    did not end complete is logged as a warning.
+    Entries that their source has withdrawn are refused, with what replaces them; so are those whose
+    licence the query does not take, which an import for another campaign may have brought.  That an
+    import did not end complete is logged as a warning.
     """
     condition: dict[str, object] = {}
     if query.source in KINDS:
@@ -62,6 +64,10 @@ def collected_items(query: Query, stores: Stores) -> Iterator[SourceItem | Refus
             replaced = f"; {entry.superseded_by} replaces it" if entry.superseded_by else ""
             reason = ", ".join(entry.deprecation_reasons) or "no reason given"
             yield Refused(entry.key, f"{entry.key}: withdrawn by its source ({reason}){replaced}")
+            continue
+        if entry.licence == NON_COMMERCIAL and not query.include_gnome:
+            reason = f"{entry.key}: {NON_COMMERCIAL}; set include_gnome to take it"
+            yield Refused(entry.key, reason)
             continue
         origin = entry.source
         reference = f"{origin.reference}, database {origin.database_version}"

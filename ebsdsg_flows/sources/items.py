@@ -19,6 +19,9 @@ IMPORTED = "imported"
 NAMED = frozenset({DEMO, MATERIALS_PROJECT, IMPORTED})
 """Sources that are names and not paths."""
 
+NON_COMMERCIAL = "CC-BY-NC-4.0 (Materials Project, GNoME)"
+"""Licence of the entries that a query takes only with ``include_gnome``."""
+
 
 class SourceError(ValueError):
     """A source does not exist, is of no known kind, or holds no usable structure."""
@@ -108,6 +111,10 @@ class Query(Limits, Protocol):
     @property
     def symprec(self) -> float:
         """Tolerance of the symmetry search [Å]."""
+
+    @property
+    def include_gnome(self) -> bool:
+        """Whether imported entries under :data:`NON_COMMERCIAL` are taken."""
 
 
 def passes(limits: Limits, group: int, volume: float | None) -> bool | None:

@@ -46,6 +46,7 @@ def findsym(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Orde
 
 class DemoQuery:
     source, groups, materials, max_volume, symprec = "demo", (), (), {}, 0.1
+    include_gnome = False
 
 
 def structures() -> list[tuple[str, Any]]:

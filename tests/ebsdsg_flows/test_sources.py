@@ -32,6 +32,7 @@ class Query:
     materials: tuple[str, ...] = ()
     max_volume: dict[int, float] = field(default_factory=dict)
     symprec: float = 0.1
+    include_gnome: bool = False
 
 
 def rows() -> list[dict[str, Any]]:

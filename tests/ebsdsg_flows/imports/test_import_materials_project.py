@@ -218,6 +218,19 @@ class TestComplete:
         run(stores, client)
         assert not get(stores, "mp-900").deprecated
 
+    @pytest.mark.parametrize("source", ["materials_project", "imported"])
+    def test_a_campaign_takes_what_may_not_be_sold_only_if_it_says_so(
+        self, stores: Stores, server: FakeMaterialsProject, client: MaterialsProject, source: str
+    ) -> None:
+        server.entries["mp-900"] = fcc("mp-900", "Cu", builder_meta={"license": "BY-NC"})
+        wanting = QUERY.model_copy(update={"source": source, "include_gnome": True})
+        run(stores, client, wanting)  # for another campaign
+        items, refused = read_sources(wanting, stores)
+        assert "mp-900" in {item.material_id for item in items} and not refused
+        items, refused = read_sources(wanting.model_copy(update={"include_gnome": False}), stores)
+        assert {item.material_id for item in items} == ALL
+        assert "CC-BY-NC" in dict(refused)["mp-900"] and "include_gnome" in refused[0][1]
+
 
 class TestCells:
     def test_limits_are_on_the_conventional_cell_whatever_cell_is_given(
