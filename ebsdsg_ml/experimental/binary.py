@@ -222,7 +222,9 @@ def read_nordif(path: Path) -> Scan:
     static = read_image(background) if background.is_file() else None
     if static is not None and static.shape != shape[1:]:
         raise PatternFileError(f"{background}: {static.shape} pixels, the patterns {shape[1:]}")
-    elevation = _number(settings.get(("Detector angles", "Elevation")))
+    elevation, azimuthal = (
+        _number(settings.get(("Detector angles", k))) for k in ("Elevation", "Azimuthal")
+    )
     return Scan(
         path,
         "NORDIF",
@@ -233,7 +235,8 @@ def read_nordif(path: Path) -> Scan:
         geometry=Geometry(
             # NORDIF's elevation is positive when the screen looks up
             tilt=None if elevation is None else 0.0 - elevation,
-            azimuth=_number(settings.get(("Detector angles", "Azimuthal"))),
+            # kikuchipy's reading is followed: its azimuthal has the other sign than ours
+            azimuth=None if azimuthal is None else 0.0 - azimuthal,
             sample_tilt=_number(settings.get(("Microscope", "Tilt angle"))),
         ),
         microscope=Microscope(

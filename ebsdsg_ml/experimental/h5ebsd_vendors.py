@@ -17,6 +17,11 @@ def _columns(*values: np.ndarray | None) -> np.ndarray | None:
     return np.stack(given, axis=-1) if len(given) == len(values) else None
 
 
+def _turned(azimuthal: float | None) -> float | None:
+    """Azimuth of the screen, which has the other sign than kikuchipy's ``azimuthal``."""
+    return None if azimuthal is None else 0.0 - azimuthal
+
+
 NOT_STATED = "the file does not say the pattern centre"
 
 
@@ -54,7 +59,8 @@ def _kikuchipy(source: Source) -> Scan:
         None if euler is None else np.degrees(euler),
         {
             "tilt": source.number(f"{header}/elevation_angle"),
-            "azimuth": source.number(f"{header}/azimuth_angle"),
+            "azimuth": _turned(source.number(f"{header}/azimuth_angle")),
+            "twist": source.number(f"{header}/twist_angle"),
             "sample_tilt": source.number(f"{header}/sample_tilt"),
         },
         static_background=source.background("static_background", shape),
@@ -117,7 +123,8 @@ def _edax(source: Source) -> Scan:
         None if euler is None else np.degrees(euler),
         {
             "tilt": source.number(f"{header}/Camera Elevation Angle"),
-            "azimuth": source.number(f"{header}/Camera Azimuthal Angle"),
+            # no pattern settles EDAX's sense: kikuchipy's reading, as its own angle, is followed
+            "azimuth": _turned(source.number(f"{header}/Camera Azimuthal Angle")),
             "sample_tilt": source.number(f"{header}/Sample Tilt"),
         },
         microscope=Microscope(None, source.number(f"{header}/Working Distance")),

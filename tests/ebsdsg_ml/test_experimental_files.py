@@ -13,6 +13,7 @@ from PIL import Image
 
 from ebsdsg_ml.experimental.open_scan import open_scan, pattern_files
 from ebsdsg_ml.experimental.scan import PatternFileError, Scan
+from ebsdsg_sim.detector import Detector
 from ebsdsg_sim.orientation import euler_to_quaternion
 
 
@@ -155,6 +156,59 @@ def test_bruker(tmp_path: Path, nickel: Scan) -> None:
     assert (scan.geometry.tilt, scan.geometry.sample_tilt) == (9.5, 70)
     assert np.allclose(scan.quaternions, euler_to_quaternion([90, 40, 5]))
     assert scan.phases[0].space_group == 225 and scan.static_background is not None
+
+
+def screen_of_kikuchipy(path: Path) -> np.ndarray:
+    """(3, 3) rows right, down and normal of the screen as kikuchipy reads it, sample frame."""
+    import kikuchipy
+
+    right, up, normal = kikuchipy.load(path, lazy=True).detector.sample_to_detector.to_matrix()[0]
+    return np.stack([right, -up, normal])
+
+
+@pytest.mark.parametrize(("azimuthal", "twist"), [(6, 0), (0, 7), (6, -7)])
+def test_the_screen_of_a_kikuchipy_file_is_turned_as_kikuchipys(
+    tmp_path: Path, nickel: Scan, azimuthal: float, twist: float
+) -> None:
+    import kikuchipy
+
+    path = tmp_path / "turned.h5"
+    signal = kikuchipy.signals.EBSD(nickel.read(range(9)).reshape(3, 3, 60, 60))
+    signal.detector = kikuchipy.detectors.EBSDDetector(
+        (60, 60), pc=(0.4, 0.3, 0.55), tilt=5, azimuthal=azimuthal, twist=twist, sample_tilt=69
+    )
+    signal.save(path)
+    axes = open_scan(path).geometry.detector((60, 60)).axes()
+    assert np.allclose(axes.T, screen_of_kikuchipy(path))
+
+
+@pytest.mark.parametrize("name", ["edax_h5ebsd/patterns.h5", "nordif/Pattern.dat"])
+def test_azimuths_of_vendors_are_read_as_kikuchipy_reads_them(
+    tmp_path: Path, samples: Path, name: str
+) -> None:
+    shutil.copytree((samples / name).parent, tmp_path / "scan")
+    path = tmp_path / "scan" / Path(name).name
+    if path.suffix == ".dat":
+        beside = path.with_name("Setting.txt")
+        settings = beside.read_text(encoding="latin-1")
+        turned = settings.replace("Azimuthal\t0", "Azimuthal\t6")
+        assert turned != settings
+        beside.write_text(turned, encoding="latin-1")
+    else:
+        with h5py.File(path, "a") as file:
+            (scan,) = (group for group in file.values() if isinstance(group, h5py.Group))
+            scan["EBSD/Header/Camera Azimuthal Angle"][...] = 6.0
+    geometry = open_scan(path).geometry
+    detector = Detector(
+        (60, 60),
+        70.0,
+        15_000.0,
+        tilt=geometry.tilt,
+        azimuth=geometry.azimuth,
+        sample_tilt=geometry.sample_tilt,
+    )
+    assert abs(detector.axes()[1, 2]) > 0.09  # 6 degrees out of the plane of incidence
+    assert np.allclose(detector.axes().T, screen_of_kikuchipy(path))
 
 
 REAL = [
