@@ -44,7 +44,7 @@ class SimulationFailed(RuntimeError):
     key : of the simulation.
     """
 
-    def __init__(self, message: str, key: str = "") -> None:
+    def __init__(self, message: str, key: str) -> None:
         super().__init__(message)
         self.key = key
 
@@ -115,7 +115,7 @@ def attempted(
     Raises
     ------
     SimulationFailed
-        If it ends badly.
+        If it ends badly.  Any other error (a full disk, a defect) is recorded by the run itself.
     """
     simulation = stores.get(SimulationDocument, key)
     assert simulation is not None, "claimed above"
@@ -154,6 +154,8 @@ def attempted(
             leave()  # `ebsdsg run` was stopped; called again, it goes on from here
         message = f"{simulation.formula} ({key[:10]}), failure {failure.code}: {failure}"
         raise SimulationFailed(message, key) from failure
+    except SimulationFailed:
+        raise
     except (RuntimeError, ValueError) as error:
         if not run.taken_away.is_set():
             unknown = Failure(code=ENGINE_FAILED, name="engine failed", message=str(error))

@@ -100,7 +100,7 @@ def run_simulation(
             pattern = stores.get(MasterPatternDocument, key)
             if pattern is not None:
                 return pattern
-            raise SimulationFailed(f"{simulation!r} is completed, but its pattern is gone")
+            raise SimulationFailed(f"{simulation!r} is completed, but its pattern is gone", key)
         try:
             run = claim_attempt(stores, key, engine, parameters)
         except ClaimRefused as refused:
@@ -193,7 +193,8 @@ def _pattern_document(
     sites = len(simulation.crystal["sites"])
     beams = [float(n) for n in result.report.get("mean_strong", [])]
     if not all(math.isfinite(n) for n in beams):
-        raise SimulationFailed(f"{simulation.formula}: the engine reports beam counts {beams}")
+        message = f"{simulation.formula}: the engine reports beam counts {beams}"
+        raise SimulationFailed(message, simulation.key)
     return MasterPatternDocument(
         key=simulation.key,
         simulation=simulation.key,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from ebsdsg_sim.parameters import SimulationParameters
 
 if TYPE_CHECKING:
     from stores.collections import Stores
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -112,7 +115,11 @@ class MasterPatternMaker(Maker):
 def _simulation(
     maker: MonteCarloMaker | MasterPatternMaker, structure: dict[str, Any], member: str | None
 ) -> Iterator[tuple[Stores, str]]:
-    """Database and key of the simulation that a job works on; its failure ends the member."""
+    """Database and key of the simulation that a job works on; its failure ends the member.
+
+    Whatever goes wrong becomes a :class:`ebsdsg_flows.attempts.SimulationFailed`: only by its key
+    can a rerun find the firework.
+    """
     from ebsdsg_flows.advance import begin, settle
     from ebsdsg_flows.attempts import SimulationFailed
     from ebsdsg_flows.runstate import simulation_of
@@ -121,11 +128,18 @@ def _simulation(
     stores = open_stores()
     simulation = simulation_of(structure, maker.parameters, maker.engine, maker.debye_waller)
     stores.add(simulation)
-    if member is not None:
-        begin(stores, member, simulation.key)
     try:
-        yield stores, simulation.key
-    except SimulationFailed:
         if member is not None:
-            settle(stores, member)
-        raise
+            begin(stores, member, simulation.key)
+        yield stores, simulation.key
+    except Exception as error:
+        if member is not None:
+            try:
+                settle(stores, member)
+            except Exception as untold:  # whatever it is, the firework must keep its key
+                log.warning("%s: its campaign was not told of its end: %r", member, untold)
+        if isinstance(error, SimulationFailed):
+            raise
+        what = f"{type(error).__name__}: {error}"
+        message = f"{simulation.formula} ({simulation.key[:10]}): {what}"
+        raise SimulationFailed(message, simulation.key) from error

@@ -1,0 +1,74 @@
+"""What a simulation's job leaves behind when it ends in a way that nobody planned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fireworks.core.rocket_launcher import rapidfire
+
+from ebsdsg_flows.campaign import load_campaign
+from ebsdsg_flows.cluster.launches import make_fworker
+from ebsdsg_flows.engines import BuiltinEngine
+from ebsdsg_flows.engines.base import EngineResult
+from ebsdsg_flows.rerun import rerun
+from ebsdsg_flows.submit import submit
+from stores.collections import Stores
+
+CAMPAIGN = """
+name: one
+structures: {source: demo, materials: [mp-23]}
+simulation:
+  parameters: {npx: 5, dmin: 0.1, n_electrons: 10000}
+"""
+
+
+def no_space(*arguments: Any, **options: Any) -> EngineResult:
+    """As h5py and the file system answer when the disk is full."""
+    raise OSError(28, "No space left on device")
+
+
+def no_beams(engine: Any, crystal: Any, parameters: Any, path: Path, *more: Any) -> EngineResult:
+    """An engine whose report is refused after its work."""
+    return EngineResult(path, "0" * 64, 1, {"mean_strong": [float("nan")]})
+
+
+@pytest.mark.parametrize(
+    ("simulate", "says"), [(no_space, "No space left on device"), (no_beams, "beam counts [nan]")]
+)
+def test_whatever_ends_a_simulation_it_can_be_sent_again(
+    stores: Stores,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    simulate: Any,
+    says: str,
+) -> None:
+    path = tmp_path / "one.yaml"
+    path.write_text(CAMPAIGN)
+    submit(load_campaign(path), stores)
+    launchpad = stores.launchpad(strm_lvl="CRITICAL")
+
+    def work() -> None:
+        launches = tmp_path / "launches"
+        launches.mkdir(exist_ok=True)
+        worker = make_fworker(root)
+        rapidfire(launchpad, worker, m_dir=str(launches), max_loops=1, sleep_time=0.1)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(BuiltinEngine, "simulate", simulate)
+        work()
+    simulation = stores.simulations.find_one({})
+    assert simulation["state"] == "failed"
+    assert says in simulation["attempts"][-1]["reason"]
+    # its campaign's learning need not wait for it
+    assert stores.members.find_one({})["outcome"] == "ended"
+
+    summary = rerun(stores, launchpad)
+    assert (len(summary.simulations), summary.fireworks) == (1, 1)
+    assert stores.members.find_one({})["outcome"] == "open"
+    work()
+    simulation = stores.simulations.find_one({})
+    assert (simulation["state"], len(simulation["attempts"])) == ("completed", 2)
+    assert stores.members.find_one({})["outcome"] == "ended"
