@@ -96,7 +96,8 @@ class Deaths:
         if job is None:
             return ""
         if job.over:
-            return f"job {job.number} is over ({job.state.lower()})"
+            over = f"job {job.number} is over ({job.state.lower()})"
+            return over if self._unended(job, launch) else ""
         # of a pending job no nodes are told: that it is ours is known by its folder
         ours = job.folder is not None and Path(launch["launch_dir"]).is_relative_to(job.folder)
         if ours and _began_again(job, since):
@@ -109,7 +110,13 @@ class Deaths:
         job = None if number is None else self.jobs.get(number)
         if job is None or job.folder is None or job.folder != Path(launch["launch_dir"]):
             return None  # qlaunch is just submitting it, or it is another cluster's
-        return job
+        return job if self._unended(job, launch) else None
+
+    def _unended(self, job: slurm.Job, launch: Mapping[str, Any]) -> bool:
+        """Whether a job has left a launch behind; one that ended well is given time to end it."""
+        if job.state != "COMPLETED":
+            return True
+        return self.stands_still(("launch", launch["launch_id"]), launch["state_history"])
 
     def stands_still(self, key: object, sign: object) -> bool:
         """Whether a sign of life has not changed for long enough while one looked.

@@ -179,8 +179,7 @@ class Janitor:
         if launch["state"] == "RESERVED":
             job = self._deaths.reservation(launch)
             if job is not None and job.over:
-                report.reservations += 1
-                self._ends.reservation(launch, job)
+                report.reservations += self._ends.reservation(launch, job)
             return
         worker = worker_of(launch)
         reason = "" if worker is None else self._deaths.process(worker, launch)
@@ -218,7 +217,7 @@ class Janitor:
             if not self._deaths.stands_still(("firework", fw_id), str(firework.get("updated_on"))):
                 continue
             lease.renew()
-            self.launchpad.workflows.update_many({"nodes": fw_id}, {"$unset": {"locked": True}})
+            self._ends.break_lock(fw_id)
             if "COMPLETED" in states:
                 self.launchpad._refresh_wf(fw_id)  # as `lpad detect_lostruns --refresh` does
             else:
