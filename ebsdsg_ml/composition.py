@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import lru_cache
 
 _PART = re.compile(r"([A-Z][a-z]?|\(|\))(\d+(?:\.\d+)?)?")
@@ -50,6 +51,27 @@ def composition(formula: str) -> tuple[tuple[str, float], ...]:
     if len(levels) != 1 or not levels[0] or end != len(formula):
         raise CompositionError(f"{formula!r} is not a formula such as AlNi3")
     return tuple(sorted((symbol, float(amount)) for symbol, amount in levels[0].items()))
+
+
+def one_spelling(formulas: Iterable[str]) -> dict[str, str]:
+    """Each formula with the one that stands for its composition: the first in the alphabet.
+
+    Parameters
+    ----------
+    formulas : in any spelling and any multiple: ``NiAl``, ``AlNi``, ``Al2Ni2``, ``Al0.5Ni0.5``.  A
+        text that is no formula is alike only to itself.
+    """
+    first: dict[object, str] = {}
+    result = {}
+    for formula in sorted(set(formulas)):
+        try:
+            parts = composition(formula)
+            total = sum(amount for _, amount in parts)
+            key: object = tuple((symbol, round(amount / total, 9)) for symbol, amount in parts)
+        except CompositionError:
+            key = formula
+        result[formula] = first.setdefault(key, formula)
+    return result
 
 
 def elements(formula: str) -> tuple[str, ...]:

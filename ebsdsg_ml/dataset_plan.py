@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ebsdsg_ml.composition import CompositionError
+from ebsdsg_ml.composition import CompositionError, one_spelling
 from ebsdsg_ml.exclusion import ExclusionError
 from ebsdsg_ml.experiment import experiment_phases
 from ebsdsg_ml.leaks import FoldMember, LeakReport, leak_report
@@ -257,10 +257,11 @@ def _groups(recipe: DatasetRecipe, chosen: Mapping[str, PatternSource]) -> dict[
         if unknown:
             raise SplitError(f"no prototype is known of {', '.join(unknown)}")
         return {phase: str(s.prototype) for phase, s in chosen.items()}
+    names = one_spelling(s.formula for s in chosen.values())
     if recipe.split == "composition":
-        return {phase: s.formula for phase, s in chosen.items()}
+        return {phase: names[s.formula] for phase, s in chosen.items()}
     compounds = {
-        phase: phase if s.prototype is None else f"{s.formula} {s.prototype}"
+        phase: phase if s.prototype is None else f"{names[s.formula]} {s.prototype}"
         for phase, s in chosen.items()
     }
     members = Counter(compounds.values())

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ebsdsg_ml.composition import one_spelling
 from ebsdsg_ml.splits import TEST, SplitKind
 
 KINDS = ("phase", "compound", "file", "composition", "prototype")
@@ -32,7 +33,7 @@ class FoldMember:
     phase : identifier of the phase (a Materials Project id, for example).
     fold : number of the fold, from 0; :data:`ebsdsg_ml.splits.TEST` in the test set.
     sha256 : digest of the file of its master pattern.
-    composition : reduced formula, or None when not known.
+    composition : formula in any spelling, or None when not known.
     prototype : structure prototype (an AFLOW label), or None when not known.
     """
 
@@ -151,6 +152,11 @@ def leak_report(members: Iterable[FoldMember], split: SplitKind = "phase") -> Le
     The report; ``.empty`` is the statement that the folds are as disjoint as the split promises.
     """
     everything = list(members)
+    names = one_spelling(m.composition for m in everything if m.composition is not None)
+    everything = [
+        m if m.composition is None else replace(m, composition=names[m.composition])
+        for m in everything
+    ]
     keys: dict[str, Callable[[FoldMember], str | None]] = {
         "phase": lambda m: m.phase,
         "compound": lambda m: m.compound,

@@ -13,7 +13,7 @@ from ebsdsg_ml.dataset_plan import DatasetPlan, plan_dataset
 from ebsdsg_ml.leaks import LeakError
 from ebsdsg_ml.pattern_source import DatasetError, PatternSource
 from ebsdsg_ml.recipe import DatasetRecipe
-from ebsdsg_ml.splits import TEST, SplitError
+from ebsdsg_ml.splits import TEST, SplitError, group_folds
 
 FCC, BCC, ROCK_SALT, FLUORITE = "A_cF4_225_4", "A_cI2_229_2", "AB_cF8_225_4_4", "AB2_cF12_225_4_8"
 L12, CSCL = "AB3_cP4_221_1_3", "AB_cP2_221_1_1"
@@ -87,6 +87,29 @@ def test_entries_of_one_compound_are_never_apart() -> None:
     twin = dataclasses.replace(source("Ni", FCC, 225, 225, b=0.006), phase="mp-twin")
     for seed in range(6):
         assert len(folds_of(plan([*SOURCES, twin], seed=seed), "formula")["Ni"]) == 1
+
+
+@pytest.mark.parametrize("split", ["phase", "composition"])
+@pytest.mark.parametrize("spelling", ["NiAl", "Ni2Al2", "Ni0.5Al0.5"])
+def test_a_compound_is_the_same_in_every_spelling(split: str, spelling: str) -> None:
+    twin = source(spelling, CSCL, 221, 229)
+    for seed in range(6):
+        planned = plan([*SOURCES, twin], split=split, seed=seed)
+        folds = {p.source.phase: p.fold for p in planned.phases}
+        assert folds["mp-AlNi"] == folds[f"mp-{spelling}"]
+
+
+@pytest.mark.parametrize("split", ["phase", "composition"])
+def test_folds_of_formulas_spelled_in_one_way_follow_from_the_spelling(split: str) -> None:
+    """The deal of a data set that exists must not change, and with it its digest."""
+    twin = dataclasses.replace(source("AlNi", CSCL, 221, 229, b=0.006), phase="mp-twin")
+    sources = [*SOURCES, twin]
+    labels = {s.phase: s.labels["relabelled"] for s in sources}
+    groups = {s.phase: s.phase if split == "phase" else s.formula for s in sources}
+    if split == "phase":
+        groups |= dict.fromkeys(("mp-AlNi", "mp-twin"), f"AlNi {CSCL}")
+    folds = {p.source.phase: p.fold for p in plan(sources, split=split).phases}
+    assert folds == group_folds(labels, groups, 2)
 
 
 def test_a_leak_is_refused_with_the_names() -> None:

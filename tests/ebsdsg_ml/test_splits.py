@@ -126,6 +126,15 @@ def test_phases_files_and_compounds_are_never_shared() -> None:
         again.raise_if_leaking()
 
 
+def test_a_compound_spelled_in_two_ways_is_a_leak() -> None:
+    spelled = [FoldMember("f", 0, "f6", "NiAl", "CsCl"), FoldMember("g", 1, "f7", "Al2Ni2", "CsCl")]
+    with pytest.raises(LeakError, match=r"compound Al2Ni2 CsCl \(f, g\) in folds 0, 1"):
+        leak_report([*MEMBERS, *spelled]).raise_if_leaking()
+    assert leak_report([*MEMBERS, *spelled]).checked["composition"] == 3
+    unlike = [*MEMBERS, spelled[0], FoldMember("g", 1, "f7", "AlNi3", "CsCl")]
+    assert leak_report(unlike).empty
+
+
 def test_the_test_set_shares_no_phase_but_may_share_a_prototype() -> None:
     with_test = [*MEMBERS, FoldMember("t", TEST, "f9", "TaC", "NaCl")]
     report = leak_report([m for m in with_test if m.phase != "b"], "prototype")
