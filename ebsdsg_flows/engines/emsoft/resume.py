@@ -26,7 +26,7 @@ import numpy as np
 
 from ebsdsg_flows.engines.base import EngineFailure
 from ebsdsg_flows.engines.emsoft.result_file import lowest_energy
-from ebsdsg_sim.atomic_file import sync
+from ebsdsg_sim.atomic_file import new_file, sync
 from ebsdsg_sim.crystal import Crystal
 from ebsdsg_sim.depth_weights import integration_terms
 from ebsdsg_sim.montecarlo import MonteCarlo
@@ -150,6 +150,8 @@ def thin_out(
 def settle(path: Path, original: MonteCarlo) -> bool:
     """Put the histogram of a restarted file back and scale the energies that the restart made.
 
+    The file is replaced by a settled copy: one that was left half scaled would be scaled again.
+
     Parameters
     ----------
     path : file that was restarted, finished or not; others are left alone.
@@ -159,21 +161,23 @@ def settle(path: Path, original: MonteCarlo) -> bool:
     -------
     Whether the file had been restarted.
     """
-    with h5py.File(path, "r+") as file:
+    with h5py.File(path) as file:
         if MARK not in file.attrs:
             return False
-        mark = json.loads(bytes(file.attrs[MARK]).decode())
-        group = file[MASTER]
-        finished = range(max(0, int(group["lastEnergy"][0]) - 1), mark["below"])
-        for index in finished:
-            factor = np.float32(mark["scale"][index])
-            for name in ("mLPNH", "mLPSH"):
-                group[name][:, index] = group[name][:, index] * factor
-            for name in ("masterSPNH", "masterSPSH"):
-                group[name][index] = group[name][index] * factor
-        file[DEPTHS][...] = _as_stored(original.accum_z)
-        del file.attrs[MARK]
-    sync(path)
+    with new_file(path) as temporary:
+        shutil.copyfile(path, temporary)
+        with h5py.File(temporary, "r+") as file:
+            mark = json.loads(bytes(file.attrs[MARK]).decode())
+            group = file[MASTER]
+            finished = range(max(0, int(group["lastEnergy"][0]) - 1), mark["below"])
+            for index in finished:
+                factor = np.float32(mark["scale"][index])
+                for name in ("mLPNH", "mLPSH"):
+                    group[name][:, index] = group[name][:, index] * factor
+                for name in ("masterSPNH", "masterSPSH"):
+                    group[name][index] = group[name][index] * factor
+            file[DEPTHS][...] = _as_stored(original.accum_z)
+            del file.attrs[MARK]
     return True
 
 

@@ -16,6 +16,7 @@ from ebsdsg_flows.engines.base import EngineFailure
 from ebsdsg_flows.engines.emsoft.result_file import lowest_energy
 from ebsdsg_flows.engines.emsoft.resume import (
     MARK,
+    Unfinished,
     best_unfinished,
     copy_for_restart,
     settle,
@@ -163,6 +164,37 @@ def test_a_copy_is_restarted_and_the_original_is_not_touched(
         maps = file["EMData/EBSDmaster/mLPNH"][:, 4:]
     assert np.allclose(maps, whole.north[:, 4:], rtol=1e-6)
     assert lowest_energy(second, *args) == 4
+
+
+def test_a_correction_that_is_broken_off_is_not_made_twice(
+    shared: Path, stopped: Path, tmp_path: Path
+) -> None:
+    whole = read_master_pattern(shared / "reference" / "emsoft" / "TiC.h5")
+    copy = tmp_path / "copy.h5"
+    args = (copy, whole.monte_carlo, whole.crystal, whole.parameters)
+    assert copy_for_restart(Unfinished(stopped, 6), *args) == 6
+    with h5py.File(copy, "r+") as file:  # the restart ends
+        mark = json.loads(bytes(file.attrs[MARK]))
+        group = file["EMData/EBSDmaster"]
+        for name, half in (("mLPNH", whole.north), ("mLPSH", whole.south)):
+            for index, scale in enumerate(mark["scale"]):
+                group[name][:, index] = half[:, index] / np.float32(scale)
+        group["lastEnergy"][0] = 1
+
+    class FullDisk:
+        """The histogram is the last array to be written."""
+
+        @property
+        def accum_z(self) -> np.ndarray:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        settle(copy, FullDisk())  # type: ignore[arg-type]
+    assert settle(copy, whole.monte_carlo)
+    with h5py.File(copy) as file:
+        for name, half in (("mLPNH", whole.north), ("mLPSH", whole.south)):
+            assert np.allclose(file[f"EMData/EBSDmaster/{name}"][()], half, rtol=1e-6)
+    assert {path.name for path in tmp_path.iterdir()} == {"stopped.h5", "copy.h5"}
 
 
 def test_files_that_cannot_be_trusted_are_not_continued(
