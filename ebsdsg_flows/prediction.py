@@ -235,7 +235,7 @@ def _print_table(model: AnyModel, found: Predictions) -> None:
         console.print("the model is not calibrated: probabilities are the network's own, no sets")
         return
     console.print(
-        f"sets hold the true group of a pattern of a new phase with probability "
+        f"sets hold the right group of a pattern of a new phase with probability "
         f"{percent(known.coverage)} where patterns are like those of the calibration "
         f"({known.n_phases} phases, {known.fitted_on}); for other detectors or pooled patterns "
         "nothing is promised",

@@ -118,7 +118,7 @@ def _sizes(sets: np.ndarray, truth: np.ndarray, coverage: float, suffix: str) ->
         "set_size",
         suffix,
         "Groups in the answer's set",
-        f"Sets made to hold the true group with {100 * coverage:.0f} % probability hold it for "
+        f"Sets made to hold the right group with {100 * coverage:.0f} % probability hold it for "
         f"{100 * held:.0f} % of the patterns; the smaller, the more is known.",
         set_size_figure({"sets": rows}),
         rows,
