@@ -183,25 +183,31 @@ class Workflows:
 
 
 def _record(campaign: Campaign, todo: Plan, stores: Stores) -> str:
-    """Write the campaign's document and those of its members; what was decided about it before."""
+    """Write the campaign's document and those of its members; what was decided about it before.
+
+    Of a document that exists only what its file says is changed: results stay, and what a person
+    decides meanwhile does.
+    """
     content = campaign.model_dump(mode="json")
-    config = content_hash(content)
-    old = stores.get(CampaignDocument, campaign.name)
-    if old is None or old.config_hash != config:
-        learning = ("datasets", "training", "final_model", "final_seeds", "adaptation")
-        kept = (*learning, "simulation", "resources", "queue")
-        document = CampaignDocument(
-            key=campaign.name,
-            name=campaign.name,
-            query=content["structures"] | {"description": campaign.description},
-            parameters={key: content[key] for key in kept},
-            structures=sorted({member.material_id for member in todo.members.values()}),
-            control="active" if old is None else old.control,
-            config_hash=config,
+    learning = ("datasets", "training", "final_model", "final_seeds", "adaptation")
+    kept = (*learning, "simulation", "resources", "queue")
+    said: dict[str, Any] = {
+        "query": content["structures"] | {"description": campaign.description},
+        "parameters": {key: content[key] for key in kept},
+        "structures": sorted({member.material_id for member in todo.members.values()}),
+        "config_hash": content_hash(content),
+    }
+    document = CampaignDocument(key=campaign.name, name=campaign.name, **said)
+    if not stores.add(document):
+        plain = document.to_mongo()
+        stores.campaigns.update_one(
+            {"key": campaign.name, "config_hash": {"$ne": document.config_hash}},
+            {"$set": {**{field: plain[field] for field in said}, "last_updated": now()}},
         )
-        stores.save(document)
     _record_members(campaign.name, todo, stores)
-    return "active" if old is None else old.control
+    found = stores.get(CampaignDocument, campaign.name)
+    assert found is not None, "added above"
+    return found.control
 
 
 def _record_members(campaign: str, todo: Plan, stores: Stores) -> None:
