@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from stores.documents import CampaignDocument
 from stores.identity import content_hash
-from stores.states import State, now
+from stores.states import FINISHED, State, now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,27 +44,37 @@ def begin(stores: Stores, member: str, simulation: str) -> None:
 def settle(stores: Stores, member: str, unusable: str | None = None) -> None:
     """Record that nothing more is to come of a member at present, and take what follows.
 
+    A simulation that has ended, well or badly, has ended for every member that has it; while it
+    waits or runs (another worker's, to whom it was given), its members stay open.
+
     Parameters
     ----------
     stores : open database.
-    member : key of its document; its simulation has ended, well or badly.
+    member : key of its document; a job of it has ended.
     unusable : why the structure cannot be used at all.
     """
-    from pymongo import ReturnDocument
-
-    found = stores.members.find_one_and_update(
-        {"key": member},
-        {"$set": {"outcome": "unusable" if unusable else "ended", "last_updated": now()}},
-        return_document=ReturnDocument.AFTER,
-    )
+    found = stores.members.find_one({"key": member})
     if found is None:
         return  # the campaign was submitted without it meanwhile
     if unusable is not None:
+        stores.members.update_one(
+            {"key": member}, {"$set": {"outcome": "unusable", "last_updated": now()}}
+        )
         stores.campaigns.update_one(
             {"key": found["campaign"], "skipped.identifier": {"$ne": found["material_id"]}},
             {"$push": {"skipped": {"identifier": found["material_id"], "reason": unusable}}},
         )
-    follow(stores, found["campaign"])
+        follow(stores, found["campaign"])
+        return
+    simulation = stores.simulations.find_one({"key": found["simulation"]}, {"state": True})
+    if simulation is None or simulation["state"] not in FINISHED:
+        return
+    # not the given member alone: the firework of another may have left while this one computed
+    same = {"simulation": found["simulation"], "outcome": "open"}
+    campaigns = {found["campaign"], *stores.members.distinct("campaign", same)}
+    stores.members.update_many(same, {"$set": {"outcome": "ended", "last_updated": now()}})
+    for campaign in sorted(campaigns):
+        follow(stores, campaign)
 
 
 def follow(stores: Stores, campaign: str) -> bool:

@@ -1,0 +1,108 @@
+"""When a campaign's learning is added: after the last end of a simulation, and once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ebsdsg_flows.advance import begin, settle
+from ebsdsg_flows.campaign import load_campaign
+from ebsdsg_flows.submit import submit
+from stores.collections import Stores
+from stores.documents import EngineReference, Failure, SimulationDocument
+from stores.runs import claim, retry
+from stores.states import State
+
+CAMPAIGN = """
+name: {name}
+structures: {{source: demo, materials: [mp-23, mp-30]}}
+simulation: {{parameters: {{npx: 5, dmin: 0.1}}}}
+datasets:
+  one: {{label: "true", classes: [225, 227], patterns_per_class: 10, size: 32, n_folds: 2}}
+"""
+
+
+def submitted(stores: Stores, folder: Path, name: str = "c") -> list[str]:
+    """Keys of the two members of a campaign that learns from them."""
+    path = folder / f"{name}.yaml"
+    path.write_text(CAMPAIGN.format(name=name))
+    submit(load_campaign(path), stores)
+    return sorted(member["key"] for member in stores.members.find({"campaign": name}))
+
+
+def waiting(stores: Stores, cell: float) -> str:
+    """Key of a simulation that waits."""
+    simulation = SimulationDocument.of(
+        material_id="mp-23",
+        formula="Ni",
+        crystal={"cell": [cell], "sites": [], "space_group": 225, "hall_number": 523},
+        parameters={},
+        engine=EngineReference(name="builtin", physics_version="1"),
+        space_group=225,
+        relabelled=225,
+    )
+    stores.add(simulation)
+    return simulation.key
+
+
+def ended(stores: Stores, key: str, state: State) -> None:
+    """Claim a simulation and end it."""
+    failure = None if state is State.COMPLETED else Failure(code=10, name="f", message="m")
+    claim(stores, key, stage="master pattern", program="p").finish(state, failure=failure)
+
+
+def outcome(stores: Stores, member: str) -> str:
+    found = stores.members.find_one({"key": member})
+    assert found is not None
+    return str(found["outcome"])
+
+
+def learnings(stores: Stores, campaign: str = "c") -> int:
+    return stores.database["workflows"].count_documents(
+        {"metadata.campaign": campaign, "metadata.learning": {"$exists": True}}
+    )
+
+
+def test_learning_waits_for_a_simulation_that_was_given_to_another_worker(
+    stores: Stores, tmp_path: Path
+) -> None:
+    first, second = submitted(stores, tmp_path)
+    keys = [waiting(stores, 0.35), waiting(stores, 0.36)]
+    for member, key in zip((first, second), keys, strict=True):
+        begin(stores, member, key)
+    ended(stores, keys[0], State.COMPLETED)
+    settle(stores, first)
+    assert (outcome(stores, first), learnings(stores)) == ("ended", 0)
+
+    # the worker of the second was told to leave: it was lost, and waits, and is computed elsewhere
+    settle(stores, second)
+    assert (outcome(stores, second), learnings(stores)) == ("open", 0)
+    run = claim(stores, keys[1], stage="master pattern", program="p")
+    settle(stores, second)
+    assert (outcome(stores, second), learnings(stores)) == ("open", 0)
+
+    run.finish(State.COMPLETED)
+    settle(stores, second)
+    assert (outcome(stores, second), learnings(stores)) == ("ended", 1)
+    assert stores.campaigns.find_one({})["simulations"] == sorted(keys)
+
+
+def test_a_simulation_ends_for_every_campaign_that_waits_for_it(
+    stores: Stores, tmp_path: Path
+) -> None:
+    mine, theirs = submitted(stores, tmp_path), submitted(stores, tmp_path, "other")
+    keys = [waiting(stores, 0.35), waiting(stores, 0.36)]
+    for members in (mine, theirs):
+        for member, key in zip(members, keys, strict=True):
+            begin(stores, member, key)
+    ended(stores, keys[0], State.COMPLETED)
+    ended(stores, keys[1], State.FAILED)
+    settle(stores, mine[0])
+    assert (learnings(stores), learnings(stores, "other")) == (0, 0)
+    settle(stores, mine[1])  # nobody is left who would say it of the other campaign's
+    assert [outcome(stores, member) for member in theirs] == ["ended", "ended"]
+    assert (learnings(stores), learnings(stores, "other")) == (1, 1)
+    # sent again, it is to come again
+    retry(stores, keys[1])
+    begin(stores, theirs[1], keys[1])
+    settle(stores, theirs[1])
+    assert outcome(stores, theirs[1]) == "open"
