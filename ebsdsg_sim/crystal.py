@@ -30,6 +30,10 @@ DEFAULT_DEBYE_WALLER = 0.004
 """Debye-Waller factor B [nm^2] where none is known; EMsoft's own choice."""
 
 
+CLOSEST = 0.03
+"""Two atoms closer than this [nm] cannot both be there; the shortest bond, H-H, has 0.074."""
+
+
 class CrystalError(ValueError):
     """A crystal contradicts itself; the message names the site or the cell and what to do."""
 
@@ -103,7 +107,8 @@ class Crystal:
     ------
     CrystalError
         If the cell is impossible or does not fit the space group, the Hall number belongs to
-        another space group, or sites overlap.
+        another space group, or two atoms overlap (:data:`CLOSEST`) whose occupancies add up to more
+        than 1.
     """
 
     name: str
@@ -363,9 +368,20 @@ class Crystal:
                     f"{label}: occupancies of this position add up to {shared:.3f}; "
                     "a position is given twice, or is shared by too much"
                 )
-            own = gaps[(owner == number - 1) & (gaps > POSITION_TOLERANCE)]
-            if site.occupancy > 0.5 and len(own) and own.min() < 0.03:
+            # split positions that are never filled together may be close
+            both = site.occupancy + occupancy > 1 + 1e-3
+            close = np.flatnonzero((gaps > POSITION_TOLERANCE) & (gaps < CLOSEST) & both)
+            if not len(close):
+                continue
+            nearest = close[gaps[close].argmin()]
+            other = int(owner[nearest])
+            if other == number - 1:
                 raise CrystalError(
-                    f"{label}: an equivalent atom is {own.min():.4f} nm away; give the special "
+                    f"{label}: an equivalent atom is {gaps[nearest]:.4f} nm away; give the special "
                     "position to more digits, or use the right origin choice"
                 )
+            raise CrystalError(
+                f"{label}: site {other + 1} ({self.sites[other].element}) is "
+                f"{gaps[nearest]:.4f} nm away, and both are filled; correct the positions, or "
+                "lower the occupancies if only one of the two is ever filled"
+            )

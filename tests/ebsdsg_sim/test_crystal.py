@@ -105,6 +105,13 @@ def test_partial_occupancy_and_shared_positions():
     assert empty.n_atoms == 4
 
 
+def test_split_positions_that_are_never_filled_together_may_be_close():
+    split = crystal("x", CUBE, 1, ("H", (0, 0, 0), 0.5), ("H", (0.05, 0, 0), 0.5))
+    assert split.n_atoms == 2
+    near = crystal("x", CUBE, 1, ("Ni", (0, 0, 0)), ("Fe", (0.08, 0, 0)))  # 0.032 nm
+    assert near.n_atoms == 2
+
+
 def test_round_trip_through_json():
     for c in (GAAS, ZNO, MONOCLINIC, P1):
         assert Crystal.from_dict(json.loads(json.dumps(c.to_dict()))) == c
@@ -136,6 +143,15 @@ def test_with_debye_waller():
             "add up to 1.200",
         ),
         (lambda: crystal("x", CUBE, 225, ("Ni", (0.02, 0, 0))), "special position"),
+        (
+            lambda: crystal("x", CUBE, 1, ("Ni", (0, 0, 0)), ("Fe", (0.006, 0, 0))),
+            r"site 2 \(Fe\) is 0.0024 nm away",
+        ),
+        (
+            # across the border of the cell, and only one of Fe's twelve atoms
+            lambda: crystal("x", CUBE, 221, ("Ni", (0, 0, 0), 0.9), ("Fe", (0, 0.05, 0.95), 0.2)),
+            r"site 2 \(Fe\) is 0.0283 nm away",
+        ),
     ],
 )
 def test_bad_crystals_are_refused_with_one_clear_error(make, says):
