@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -17,6 +18,9 @@ from ebsdsg_flows.resources import STAGES, QueuePlan, Section, StageResources
 from ebsdsg_flows.simulation_plan import SimulationPlan, SpaceGroups, Variant
 from ebsdsg_flows.sources import NAMED
 from ebsdsg_flows.yaml_file import read_entries
+
+SpaceGroup = Annotated[int, Field(ge=1, le=230)]
+Volume = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class CampaignError(ValueError):
@@ -44,8 +48,8 @@ class StructureQuery(Section):
     source: str
     groups: SpaceGroups = ()
     materials: tuple[str, ...] = ()
-    max_volume: dict[int, float] = Field(default_factory=dict)
-    symprec: float = Field(default=0.1, gt=0)
+    max_volume: dict[SpaceGroup, Volume] = Field(default_factory=dict)
+    symprec: float = Field(default=0.1, gt=0, allow_inf_nan=False)
     origin: Literal["spglib", "findsym"] = "spglib"
     include_gnome: bool = False
 
@@ -165,17 +169,29 @@ def _keys(model: type[BaseModel]) -> str:
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"])
+    where, _ = _place(problem["loc"])
     if problem["type"] == "extra_forbidden":
-        model: type[BaseModel] = Campaign
-        for part in problem["loc"][:-1]:
-            if isinstance(part, int):
-                continue  # the entries of a list have the model that the list's annotation names
-            annotation = model.model_fields[part].annotation
-            for inner in (annotation, *get_args(annotation)):
-                if isinstance(inner, type) and issubclass(inner, BaseModel):
-                    model = inner
+        _, model = _place(problem["loc"][:-1])
         return f"unknown key {where!r}; known keys here: {_keys(model)}"
     if problem["type"] == "missing":
         return f"key {where!r} is missing"
     return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _place(parts: tuple[int | str, ...]) -> tuple[str, Any]:
+    """A place of a campaign file as its author knows it, and the type of what stands there."""
+    words: list[str] = []
+    kind: Any = Campaign
+    for part in parts:
+        if get_origin(kind) not in (Union, UnionType):  # there the part names one of the types
+            words.append(str(part))
+        if _is_model(kind):
+            known = kind.model_fields.get(part)
+            kind = known and known.annotation
+        else:  # a name that the author chose, a number in a list, one of several types
+            kind = next((inner for inner in get_args(kind) if _is_model(inner)), None)
+    return ".".join(words), kind
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

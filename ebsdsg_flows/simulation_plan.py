@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -66,8 +67,8 @@ class DebyeWallerRange(Section):
     seed : chooses the numbers.
     """
 
-    low: float = Field(gt=0)
-    high: float = Field(gt=0)
+    low: float = Field(gt=0, allow_inf_nan=False)
+    high: float = Field(gt=0, allow_inf_nan=False)
     seed: int = Field(default=1, ge=0)
 
     @model_validator(mode="after")
@@ -91,6 +92,14 @@ class Variant(Section):
     debye_waller: DebyeWallerRange | float
     groups: SpaceGroups = ()
 
+    @field_validator("debye_waller")
+    @classmethod
+    def _above_zero(cls, value: DebyeWallerRange | float) -> DebyeWallerRange | float:
+        # not a Field of the number: the message would be that it is no range
+        if isinstance(value, float) and not 0 < value < math.inf:
+            raise ValueError(f"{value} is not a finite number above 0")
+        return value
+
 
 class SimulationPlan(_EngineChoice):
     """How each structure becomes a master pattern.
@@ -108,7 +117,7 @@ class SimulationPlan(_EngineChoice):
     """
 
     overrides: tuple[EngineOverride, ...] = ()
-    debye_waller: float = Field(default=0.004, gt=0)
+    debye_waller: float = Field(default=0.004, gt=0, allow_inf_nan=False)
     parameters: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("parameters")

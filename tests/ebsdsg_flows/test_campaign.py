@@ -101,6 +101,36 @@ def test_the_first_override_that_is_for_a_structure_counts(tmp_path: Path) -> No
             "known keys here: engine, engine_options, gr",
         ),
         (overridden("{engine: builtin, groups: [1], engine_options: {a: 1}}"), "no option a"),
+        (
+            GOOD + "variants: {hot: {debye_waller: 0.01, typo: 1}}\n",
+            "'variants.hot.typo'; known keys here: debye_waller, groups",
+        ),
+        # a name that is also a key's
+        (
+            GOOD + "variants: {debye_waller: {debye_waller: 0.01, typo: 1}}\n",
+            "known keys here: debye_waller, groups",
+        ),
+        (
+            GOOD + "variants: {hot: {debye_waller: {low: 0.01, high: 0.02, typo: 1}}}\n",
+            "'variants.hot.debye_waller.typo'; known keys here: low, high, seed",
+        ),
+        (
+            GOOD + "resources: {learning: {typo: 1}}\n",
+            "'resources.learning.typo'; known keys here: category, walltime",
+        ),
+        (
+            GOOD + "adaptation: {real: {typo: 1, sources: [relabelled], target: a}}\n",
+            "'adaptation.real.typo'; known keys here: sources, target",
+        ),
+        (GOOD + "queue: {typo: 1}\n", "'queue.typo'; known keys here: priority, order"),
+        (GOOD + "variants: {hot: {debye_waller: -0.01}}\n", "variants.hot.debye_waller: -0.01 is"),
+        (GOOD + "variants: {hot: {debye_waller: some}}\n", "variants.hot.debye_waller: Input"),
+        (GOOD + "variants: {hot: {debye_waller: .nan}}\n", "variants.hot.debye_waller: nan is"),
+        (GOOD.replace("simulation: {", "simulation: {debye_waller: .inf, "), "debye_waller"),
+        (GOOD.replace("source: demo", "source: demo, max_volume: {225: -3}"), "max_volume.225"),
+        (GOOD.replace("source: demo", "source: demo, max_volume: {225: .nan}"), "max_volume.225"),
+        (GOOD.replace("source: demo", "source: demo, max_volume: {999: 250}"), "max_volume.999"),
+        (GOOD.replace("source: demo", "source: demo, symprec: .inf"), "structures.symprec"),
         ("structures: {source: demo}", "'name' is missing"),
         ("- a list", "must hold a mapping"),
         ("name: [", "not readable as YAML"),
