@@ -46,7 +46,8 @@ def electrons_per_pixel(
     Returns
     -------
     (n_energies, rows, columns) float64, counts per direction pixel of the Monte Carlo over its
-    nominal number of electrons.
+    nominal number of electrons; 0 for pixels below the sample's surface, whose electrons would have
+    left through the sample (EMEBSD gives these the electrons of the mirrored direction).
 
     Raises
     ------
@@ -69,6 +70,7 @@ def electrons_per_pixel(
         weights = interpolate(counts, points).numpy()
     else:
         raise ProjectionError(f"exit_counts = {exit_counts!r}: must be 'smooth' or 'counts'")
+    weights[:, directions[..., 2] <= 0] = 0
     if solid_angle == "emsoft":
         row, column = detector.emebsd_centre_pixel()
         factor = detector.solid_angles(directions[row, column])

@@ -152,6 +152,23 @@ def test_background_is_the_number_of_electrons_in_each_pixel(nickel, weights):
     assert without.max() / without.min() < with_it.max() / with_it.min()
 
 
+@pytest.mark.parametrize("solid_angle", ["physical", "emsoft"])
+@pytest.mark.parametrize("exit_counts", ["smooth", "counts"])
+def test_no_electron_comes_from_below_the_surface(nickel, exit_counts, solid_angle):
+    low = Detector((60, 60), 500.0, 15_000.0, tilt=40.0)
+    below = low.directions()[..., 2] < 0
+    options = {"exit_counts": exit_counts, "solid_angle": solid_angle}
+    electrons = electrons_per_pixel(nickel.monte_carlo, low, **options)
+    assert below.sum() == 780 and not electrons[:, below].any()
+    if exit_counts == "smooth":
+        assert (electrons[:, ~below].sum(axis=0) > 0).all()
+    projector = Projector(nickel, low, energy_weights="fast", background=False, **options)
+    pattern = projector.patterns([1.0, 0, 0, 0])[0].numpy()
+    assert not pattern[below].any() and pattern[~below].mean() > 0
+    # none on the paper's screen, whose patterns are EMEBSD's
+    assert (Detector.paper(60).directions()[..., 2] > 0.1).all()
+
+
 def test_symmetrically_equivalent_orientations_give_the_same_pattern(nickel):
     projector = Projector(nickel, Detector.paper(60), energy_weights="fast")
     q = random_rotations(1, 9)
