@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,7 +21,7 @@ from ebsdsg_flows.leaving import asked_to_leave, leave
 from ebsdsg_flows.settings import get_settings
 from stores.documents import Failure, SimulationDocument
 from stores.runs import Run, claim, retry
-from stores.states import ENDED_BADLY, State
+from stores.states import ENDED_BADLY, State, StateError
 
 if TYPE_CHECKING:
     from ebsdsg_flows.cluster.endings import Ending
@@ -53,6 +54,25 @@ class SimulationFailed(RuntimeError):
         return {"simulation": self.key}
 
 
+def send_again(stores: Stores, key: str) -> None:
+    """Give a simulation that had ended badly when its firework began a new attempt.
+
+    Parameters
+    ----------
+    stores : open database.
+    key : of the simulation.
+
+    Notes
+    -----
+    For the beginning of a firework, which somebody made ready again: one that waited for another's
+    attempt would repeat what has just failed.
+    """
+    simulation = stores.get(SimulationDocument, key)
+    if simulation is not None and simulation.state in ENDED_BADLY:
+        with suppress(StateError):  # somebody else sent it again at this moment
+            retry(stores, key, reason="its firework was run again")
+
+
 def claim_attempt(
     stores: Stores,
     key: str,
@@ -60,7 +80,7 @@ def claim_attempt(
     parameters: SimulationParameters,
     stage: str = "master pattern",
 ) -> Run:
-    """Claim a simulation; one whose firework was sent again after a bad end gets a new attempt.
+    """Claim a waiting simulation with the resources of this machine.
 
     Parameters
     ----------
@@ -72,13 +92,10 @@ def claim_attempt(
     Raises
     ------
     stores.runs.ClaimRefused
-        If it is completed, is computed by a living worker, or ended badly meanwhile.
+        If it is completed, is computed by a living worker, or ended badly.
     """
     settings = get_settings()
     threads, gpu = engine.resources()
-    simulation = stores.get(SimulationDocument, key)
-    if simulation is not None and simulation.state in ENDED_BADLY:
-        retry(stores, key, reason="its firework was run again")
     return claim(
         stores,
         key,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ebsdsg_flows.attempts import SimulationFailed, attempted, claim_attempt
+from ebsdsg_flows.attempts import SimulationFailed, attempted, claim_attempt, send_again
 from ebsdsg_flows.debye_waller import drawn
 from ebsdsg_flows.engines.base import Control, Engine, EngineResult, Progress
 from ebsdsg_flows.leaving import asked_to_leave, leave
@@ -94,6 +94,7 @@ def run_simulation(
     """
     if asked_to_leave():
         leave()  # FireWorks' own rlaunch would begin another firework in the time that is left
+    send_again(stores, key)
     while True:
         simulation = stores.get(SimulationDocument, key)
         if simulation is not None and simulation.state is State.COMPLETED:
@@ -132,6 +133,7 @@ def run_monte_carlo(
     """
     if asked_to_leave():
         leave()
+    send_again(stores, key)
     while True:
         simulation = stores.get(SimulationDocument, key)
         if simulation is not None and (
