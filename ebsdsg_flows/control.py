@@ -9,6 +9,7 @@ with ``lpad`` stays paused.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -148,7 +149,7 @@ def regulate(stores: Stores, campaign: str) -> ControlSummary:
         defused = stopped = 0
         if control == "cancelled":
             defused = defuse(launchpad, campaign)
-            stopped = _stop_running(stores, campaign)
+            stopped = _stop_running(stores, launchpad, campaign)
         running = launchpad.workflows.count_documents(
             {"metadata.campaign": campaign, "state": {"$in": list(OPEN)}}
         ) + count_running_in_held(launchpad, campaign)
@@ -214,7 +215,7 @@ def _cancel_reservations(launchpad: LaunchPad, campaign: str) -> int:
     return cancelled
 
 
-def _stop_running(stores: Stores, campaign: str) -> int:
+def _stop_running(stores: Stores, launchpad: LaunchPad, campaign: str) -> int:
     """End the running simulations of a campaign that no other active campaign waits for."""
     from ebsdsg_flows.reservations import cancel_job
     from stores.documents import Failure
@@ -241,10 +242,23 @@ def _stop_running(stores: Stores, campaign: str) -> int:
             except StateError:
                 continue  # it ended by itself at this moment
             settle(stores, run["simulation"], ended, next_action="rerun if it is still wanted")
-            if run.get("queue_id"):
+            # in a job that does more, the run ends by itself: its next heartbeat finds it ended
+            if run.get("queue_id") and _alone_in_its_job(launchpad, run):
                 cancel_job(run["queue_id"])
             stopped += 1
     return stopped
+
+
+def _alone_in_its_job(launchpad: LaunchPad, run: Mapping[str, Any]) -> bool:
+    """Whether the queue's job of a run was submitted for its firework, so that it does no other."""
+    from ebsdsg_flows.reservations import queue_id_of
+
+    launches = launchpad.launches.find(
+        {"fw_id": run["fw_id"], "state": "RUNNING"}, {"state_history": 1}
+    )
+    submitted = [number for launch in launches if (number := queue_id_of(launch)) is not None]
+    # PBS calls its job by number in one place and by number and server in another
+    return run["queue_id"].split(".")[0] in {number.split(".")[0] for number in submitted}
 
 
 CANCELLED_CODE = 21

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -157,14 +158,14 @@ def test_what_somebody_paused_with_lpad_stays_paused(stores: Stores, tmp_path: P
     assert states(stores)["READY"] == 23
 
 
-def begin_first(stores: Stores) -> tuple[Any, Any]:
+def begin_first(stores: Stores, campaign: str = "held", **place: Any) -> tuple[Any, Any]:
     """A running simulation of the first member, as a worker makes it."""
-    member = stores.members.find_one({"campaign": "held"})
+    member = stores.members.find_one({"campaign": campaign})
     simulation = SimulationDocument.of(
         material_id=member["material_id"],
         formula="Ni",
         crystal={"cell": [0.35], "sites": [], "space_group": 225, "hall_number": 523},
-        parameters={},
+        parameters={"of": campaign},
         engine=EngineReference(name="builtin", physics_version="1"),
         space_group=225,
         relabelled=225,
@@ -173,7 +174,7 @@ def begin_first(stores: Stores) -> tuple[Any, Any]:
     stores.members.update_one(
         {"key": member["key"]}, {"$set": {"simulation": simulation.key, "outcome": "open"}}
     )
-    return simulation, claim(stores, simulation.key, stage="master pattern", program="p")
+    return simulation, claim(stores, simulation.key, stage="master pattern", program="p", **place)
 
 
 def test_cancel_stops_what_runs_and_can_be_taken_back(stores: Stores, tmp_path: Path) -> None:
@@ -209,20 +210,56 @@ def test_cancel_leaves_what_another_campaign_waits_for(stores: Stores, tmp_path:
     assert run.heartbeat() is False
 
 
+@pytest.fixture
+def scancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Jobs that a stand-in for Slurm was told to cancel."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    told = tmp_path / "cancelled"
+    told.touch()
+    (folder / "scancel").write_text(f'#!/bin/sh\necho "$@" >> {told}\n')
+    (folder / "scancel").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return lambda: told.read_text().split()
+
+
+def test_cancel_leaves_a_job_of_the_queue_that_does_more(
+    stores: Stores, tmp_path: Path, scancelled: Callable[[], list[str]]
+) -> None:
+    # `ebsdsg rlaunch multi 8` runs simulations of several campaigns in one job
+    submit(written(tmp_path), stores)
+    submit(written(tmp_path, name="other"), stores)
+    _, mine = begin_first(stores, queue_id="4711", fw_id=1)
+    _, theirs = begin_first(stores, "other", queue_id="4711", fw_id=97)
+    assert cancel(stores, "held").stopped == 1
+    assert scancelled() == []
+    assert mine.heartbeat() is False and mine.taken_away.is_set()
+    assert theirs.heartbeat() is True
+
+
+@pytest.mark.parametrize("called", ["4711", "4711.server"])
+def test_cancel_ends_the_job_that_was_submitted_for_a_firework(
+    stores: Stores, tmp_path: Path, scancelled: Callable[[], list[str]], called: str
+) -> None:
+    submit(written(tmp_path), stores)
+    launchpad = stores.launchpad(strm_lvl="ERROR")
+    firework, launch = launchpad.reserve_fw(FWorker("w"), str(tmp_path))
+    launchpad.set_reservation_id(launch, 4711)
+    launchpad.checkout_fw(FWorker("w"), str(tmp_path), fw_id=firework.fw_id)
+    begin_first(stores, queue_id=called, fw_id=firework.fw_id)
+    assert cancel(stores, "held").stopped == 1
+    assert scancelled() == [called]
+
+
 def test_reservations_are_cancelled_in_the_queue(
-    stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stores: Stores, tmp_path: Path, scancelled: Callable[[], list[str]]
 ) -> None:
     submit(written(tmp_path), stores)
     launchpad = stores.launchpad(strm_lvl="ERROR")
     _, launch = launchpad.reserve_fw(FWorker("w"), str(tmp_path))
     launchpad.set_reservation_id(launch, 4711)
-    bin_folder = tmp_path / "bin"
-    bin_folder.mkdir()
-    (bin_folder / "scancel").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/cancelled\n')
-    (bin_folder / "scancel").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{bin_folder}:{os.environ['PATH']}")
     assert pause(stores, "held").reservations == 1
-    assert (tmp_path / "cancelled").read_text().split() == ["4711"]
+    assert scancelled() == ["4711"]
     assert states(stores) == {"PAUSED": 24, "WAITING": 72}
     assert pause(stores, "held").reservations == 0
     consistent(stores)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -117,3 +118,18 @@ def test_somebody_else_may_send_it_again_first(
     with pytest.raises(SimulationFailed, match="it fails"):
         run_simulation(stores, key, engine, SimulationParameters())
     assert engine.calls == 1 and numbers(stores, key) == [1, 2]
+
+
+def test_a_run_that_was_taken_away_stops_its_engine(stores: Stores, key: str) -> None:
+    class Endless(GivesUp):
+        def simulate(
+            self, crystal: Any, parameters: Any, path: Any, progress: Any, *more: Any
+        ) -> Any:
+            for _ in range(600):
+                progress("energies", 0, 1)
+                stores.runs.update_many({}, {"$set": {"state": "failed"}})  # as `cancel` does
+                time.sleep(0.05)
+
+    with pytest.raises(SimulationFailed, match="was given to another worker") as ended:
+        run_simulation(stores, key, Endless(), SimulationParameters())
+    assert ended.value.key == key and ended.value.__cause__ is None
