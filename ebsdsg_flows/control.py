@@ -10,9 +10,10 @@ with ``lpad`` stays paused.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from ebsdsg_flows.advance import follow
 from ebsdsg_flows.holding import (
     OPEN,
     count_open,
@@ -49,6 +50,7 @@ class ControlSummary:
     reservations : jobs of the queue that were cancelled.
     stopped : running simulations that were told to stop.
     running : workflows with a job that runs to its end.
+    learning : workflows that learn, added because all simulations had ended.
     """
 
     campaign: str
@@ -59,6 +61,7 @@ class ControlSummary:
     reservations: int = 0
     stopped: int = 0
     running: int = 0
+    learning: int = 0
 
     def __str__(self) -> str:
         parts = [
@@ -70,6 +73,7 @@ class ControlSummary:
                 (self.reservations, "jobs of the queue cancelled"),
                 (self.stopped, "running simulations told to stop"),
                 (self.running, "structures with a job that runs on to its end"),
+                (self.learning, "learning workflow added"),
             )
             if n
         ]
@@ -90,12 +94,15 @@ def pause(stores: Stores, campaign: str) -> ControlSummary:
 def resume(stores: Stores, campaign: str) -> ControlSummary:
     """Go on with a campaign that was paused or cancelled.
 
+    Learning that came due while it was cancelled is added.
+
     Raises
     ------
     ControlError
         If there is no campaign of that name.
     """
-    return _wish(stores, campaign, "active")
+    summary = _wish(stores, campaign, "active")
+    return replace(summary, learning=int(follow(stores, campaign)))
 
 
 def cancel(stores: Stores, campaign: str) -> ControlSummary:

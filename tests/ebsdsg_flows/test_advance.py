@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ebsdsg_flows.advance import begin, settle
 from ebsdsg_flows.campaign import load_campaign
+from ebsdsg_flows.control import cancel, resume
 from ebsdsg_flows.submit import submit
 from stores.collections import Stores
 from stores.documents import EngineReference, Failure, SimulationDocument
@@ -106,3 +107,21 @@ def test_a_simulation_ends_for_every_campaign_that_waits_for_it(
     begin(stores, theirs[1], keys[1])
     settle(stores, theirs[1])
     assert outcome(stores, theirs[1]) == "open"
+
+
+def test_learning_that_came_due_while_cancelled_is_added_by_resume(
+    stores: Stores, tmp_path: Path
+) -> None:
+    members = submitted(stores, tmp_path)
+    for number, member in enumerate(members):
+        key = waiting(stores, 0.35 + number)
+        begin(stores, member, key)
+        ended(stores, key, State.COMPLETED)
+    cancel(stores, "c")
+    for member in members:
+        settle(stores, member)
+    assert learnings(stores) == 0
+    assert "1 learning workflow added" in str(resume(stores, "c"))
+    assert learnings(stores) == 1
+    assert resume(stores, "c").learning == 0
+    assert learnings(stores) == 1
