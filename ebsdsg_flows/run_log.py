@@ -40,6 +40,10 @@ class LogNotDelivered(RuntimeError):
     """The database stayed away until the end; the run's folder holds what it does not know yet."""
 
 
+class TakenAway(RuntimeError):
+    """The run was given to another worker, which took this one for dead."""
+
+
 class RunLog:
     """Log of one run, used as a context manager around the training.
 
@@ -53,6 +57,7 @@ class RunLog:
     root : data root, to which paths in the document are relative.
     every : seconds between signs of life.
     patience : seconds to wait for the database at the end.
+    claim : under which this worker computes the run; with another's, nothing is written.
     """
 
     FILE = "log.jsonl"
@@ -66,11 +71,14 @@ class RunLog:
         *,
         every: float,
         patience: float = PATIENCE,
+        claim: str | None = None,
     ) -> None:
         self.stores, self.key, self.every, self.patience = stores, key, every, patience
         directory.mkdir(parents=True, exist_ok=True)
         self.folder = directory.resolve().relative_to(root.resolve()).as_posix()
         self.path = directory / self.FILE
+        self._mine = {"key": key} if claim is None else {"key": key, "claim.run": claim}
+        self._taken_away = False
         self._lines = _whole_lines(self.path)
         self._progress: dict[str, Any] = {}
         self._delivered = 0
@@ -88,7 +96,13 @@ class RunLog:
         ----------
         row : of the history; ``files`` names files of the run's folder by what they are, all else
             is a number or None.
+
+        Raises
+        ------
+        TakenAway
+            If the run is another worker's meanwhile.
         """
+        self._check()
         if int(row["epoch"]) <= len(self._lines):
             return
         files = {kind: f"{self.folder}/{name}" for kind, name in row.get("files", {}).items()}
@@ -103,8 +117,19 @@ class RunLog:
             self._changed.notify_all()
 
     def step(self, done: int, total: int, what: str) -> None:
-        """Say how far the run is; told to the database with the next sign of life."""
+        """Say how far the run is; told to the database with the next sign of life.
+
+        Raises
+        ------
+        TakenAway
+            If the run is another worker's meanwhile.
+        """
+        self._check()
         self._progress = {"step": done, "of": total, "what": what}
+
+    def _check(self) -> None:
+        if self._taken_away:
+            raise TakenAway(f"training run {self.key} was given to another worker")
 
     def __enter__(self) -> Self:
         """Begin carrying; what an earlier worker left in the file goes first."""
@@ -123,6 +148,8 @@ class RunLog:
         ------
         LogNotDelivered
             If the database stays away.
+        TakenAway
+            If the run is another worker's meanwhile.
         """
         with self._changed:
             if kind is None:
@@ -133,6 +160,8 @@ class RunLog:
             missing = len(self._lines) - self._delivered
             self._leaving = True
             self._changed.notify_all()
+        if kind is None:
+            self._check()
         if kind is None and missing:
             raise LogNotDelivered(
                 f"{missing} epochs of training run {self.key} are in {self.path} but not in the "
@@ -153,7 +182,11 @@ class RunLog:
                 while self._delivered < len(self._lines):
                     self._deliver(self._lines[self._delivered])
                 if time.monotonic() - beat > self.every:
-                    self._update({}, {"$set": {"heartbeat": now(), "progress": self._progress}})
+                    if not self._update(
+                        {}, {"$set": {"heartbeat": now(), "progress": self._progress}}
+                    ):
+                        self._taken_away = True
+                        return
                     beat = time.monotonic()
                 if self._trouble is not None:
                     log.warning("the database is back; the log of %s is complete", self.key)
@@ -178,7 +211,7 @@ class RunLog:
         told = len((found or {}).get("epochs", []))
         if told > len(self._lines):
             fresh: dict[str, Any] = {"epochs": [], "images": [], "checkpoints": []}
-            self.stores.training_runs.update_one({"key": self.key}, {"$set": fresh})
+            self._update({}, {"$set": fresh})
             told = 0
         with self._changed:
             self._delivered = told
@@ -200,8 +233,9 @@ class RunLog:
             self._delivered += 1
             self._changed.notify_all()
 
-    def _update(self, where: dict[str, Any], change: dict[str, Any]) -> None:
-        self.stores.training_runs.update_one({"key": self.key, **where}, change)
+    def _update(self, where: dict[str, Any], change: dict[str, Any]) -> bool:
+        found = self.stores.training_runs.update_one({**self._mine, **where}, change)
+        return found.matched_count == 1
 
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:

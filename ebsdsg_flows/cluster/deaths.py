@@ -15,6 +15,9 @@ from stores.documents import RunDocument
 from stores.janitor import Verdict
 from stores.owners import is_gone
 
+HEARTBEATS = 3
+"""Heartbeats that a run must have missed under the eyes of who takes it for dead."""
+
 
 class Deaths:
     """Tells who is dead, and remembers from round to round what looked dead.

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ebsdsg_flows.cluster.deaths import Deaths
+from ebsdsg_flows.cluster.deaths import HEARTBEATS, Deaths
 from ebsdsg_flows.cluster.launch_ends import LaunchEnds
 from ebsdsg_flows.cluster.launches import worker_of
 from ebsdsg_flows.control import regulate_all
@@ -35,8 +35,6 @@ PING_EXPIRED_SECONDS = 4 * 60 * 60
 """Age of FireWorks' own sign of life above which the launch of an unknown process is lost."""
 
 LEASE = timedelta(minutes=5)
-HEARTBEATS = 3
-"""Heartbeats that a run must have missed under the janitor's eyes."""
 
 log = logging.getLogger(__name__)
 

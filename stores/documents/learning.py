@@ -17,7 +17,7 @@ from stores.documents.base import (
     Time,
     short,
 )
-from stores.documents.simulation import Failure
+from stores.documents.simulation import Claim, Failure
 from stores.identity import canonical_json, content_hash
 from stores.states import State, now
 
@@ -196,6 +196,7 @@ class TrainingRunDocument(Document):
     dataset : key of the data set.
     fold : fold held out, ``None`` when trained on all.
     adaptation : what it was adapted to, ``None`` for a training.
+    claim : who computes it, or did so last; ``None`` before, and in documents of older versions.
     progress : step, number of steps and what was done, at the last sign of life.
     epochs : metrics of every finished epoch, in order.
     images : picture of every epoch.
@@ -223,6 +224,7 @@ class TrainingRunDocument(Document):
     started: Time | None = None
     finished: Time | None = None
     heartbeat: Time = Field(default_factory=now)
+    claim: Claim | None = None
     progress: dict[str, Any] = Field(default_factory=dict)
     adaptation: Adaptation | None = None
     epochs: list[dict[str, float]] = Field(default_factory=list)

@@ -94,7 +94,7 @@ class Owner(Part):
 
 
 class Claim(Part):
-    """Who computes a simulation at present: the run and its process."""
+    """Who computes a simulation or a training at present: the attempt and its process."""
 
     run: Name
     owner: Owner

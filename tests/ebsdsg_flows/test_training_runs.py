@@ -12,6 +12,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from pymongo.errors import AutoReconnect
 from striped_patterns import striped_dataset
 
 from ebsdsg_flows.learning import train_classifier
-from ebsdsg_flows.run_log import LogNotDelivered, RunLog
-from ebsdsg_flows.training_runs import carry_out
+from ebsdsg_flows.run_log import LogNotDelivered, RunLog, TakenAway
+from ebsdsg_flows.training_runs import TrainingFailed, carry_out
 from ebsdsg_ml.training import TrainingConfig, train
 from stores.collections import Stores
+from stores.connect import connect
 from stores.documents import DatasetDocument, TrainingRunDocument
 from stores.embedded import ensure_running, stop
 from stores.identity import content_hash
+from stores.states import StateError
 
 TRAINING: dict[str, Any] = {
     "model": "mobilenet_v3_small",
@@ -248,3 +251,108 @@ def test_a_database_that_stays_away_is_said_and_the_run_is_not_failed(
     assert found is not None and found.state == "running" and found.epochs == []
     again = carry_out(stores, found, lambda directory, log: {})
     assert again.state == "completed" and epochs(stores) == [1]
+
+
+class Worker:
+    """A worker of its own connection that computes the run until it is let go."""
+
+    def __init__(
+        self, root: Path, run: TrainingRunDocument, error: Exception | None = None
+    ) -> None:
+        self.begun, self.let_go = threading.Event(), threading.Event()
+        self.raised: list[BaseException] = []
+        self._run, self._root, self._error = run, root, error
+        self.thread = threading.Thread(target=self._work, daemon=True)
+        self.thread.start()
+
+    def _work(self) -> None:
+        with connect(root=self._root) as stores:
+            try:
+                carry_out(stores, self._run, self._compute)
+            except Exception as error:
+                self.raised.append(error)
+
+    def _compute(self, directory: Path, log: RunLog) -> dict[str, Any]:
+        self.begun.set()
+        step = 0
+        while not self.let_go.wait(0.05):
+            step += 1
+            log.step(step, 1000, "waiting")
+        if self._error is not None:
+            raise self._error
+        return {"accuracy": 0.25}
+
+    def end(self) -> None:
+        self.let_go.set()
+        self.thread.join(30)
+
+
+def never(directory: Path, log: RunLog) -> dict[str, Any]:
+    raise AssertionError("two workers compute one run in one folder")
+
+
+def test_a_second_worker_waits_for_the_first(stores: Stores, root: Path) -> None:
+    run = waiting_run(stores)
+    first = Worker(root, run)
+    assert first.begun.wait(30)
+    threading.Timer(1.5, first.let_go.set).start()
+    running = stores.get(TrainingRunDocument, "run")
+    assert running is not None and running.state == "running"
+    found = carry_out(stores, running, never)
+    first.end()
+    assert not first.raised
+    assert found.state == "completed" and found.accuracy == 0.25
+
+
+def test_a_second_worker_does_not_repeat_what_failed(stores: Stores, root: Path) -> None:
+    run = waiting_run(stores)
+    first = Worker(root, run, OSError(28, "No space left on device"))
+    assert first.begun.wait(30)
+    threading.Timer(1.5, first.let_go.set).start()
+    with pytest.raises(TrainingFailed, match=r"failed at another worker: .*No space left"):
+        carry_out(stores, run, never)
+    first.end()
+    # asked for again, it is tried again
+    assert carry_out(stores, run, lambda directory, log: {}).state == "completed"
+
+
+def test_what_another_machine_left_is_taken_over_and_its_worker_ends_nothing(
+    stores: Stores, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = waiting_run(stores)
+    first = Worker(root, run)
+    assert first.begun.wait(30)
+    far = {"claim.run": "another", "claim.owner.host": "elsewhere"}
+    stores.training_runs.update_one({"key": "run"}, {"$set": far})
+    first.thread.join(30)  # it notices by itself
+    assert [type(error) for error in first.raised] == [TakenAway]
+    left = stores.get(TrainingRunDocument, "run")
+    assert left is not None and left.state == "running" and left.finished is None
+    monkeypatch.setattr("ebsdsg_flows.training_runs.STALE", timedelta(seconds=1))
+    found = carry_out(stores, run, lambda directory, log: {"accuracy": 0.75})
+    assert found.state == "completed" and found.accuracy == 0.75
+
+
+def test_a_run_that_another_worker_has_is_not_ended(stores: Stores, root: Path) -> None:
+    run = waiting_run(stores)
+
+    def compute(directory: Path, log: RunLog) -> dict[str, Any]:
+        stores.training_runs.update_one(
+            {"key": "run"},
+            {"$set": {"claim.run": "another", "state": "completed", "accuracy": 0.5}},
+        )
+        return {"accuracy": 0.25}
+
+    with pytest.raises((StateError, TakenAway)):
+        carry_out(stores, run, compute)
+    found = stores.get(TrainingRunDocument, "run")
+    assert found is not None and found.accuracy == 0.5
+
+
+def test_a_run_that_an_older_version_left_running_is_taken_over(stores: Stores, root: Path) -> None:
+    run = waiting_run(stores)
+    old = {"state": "running", "heartbeat": run.heartbeat - timedelta(hours=1)}
+    stores.training_runs.update_one({"key": "run"}, {"$set": old, "$unset": {"claim": True}})
+    found = stores.get(TrainingRunDocument, "run")
+    assert found is not None and found.claim is None
+    assert carry_out(stores, found, lambda directory, log: {}).state == "completed"
