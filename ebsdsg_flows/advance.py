@@ -182,9 +182,9 @@ def advance(stores: Stores, campaign: str) -> bool:
     )
     if promised is None:
         return False
-    _add_learning_workflow(stores, document, variants, learning)
+    added = _add_learning_workflow(stores, document, variants, learning)
     stores.campaigns.update_one({"key": campaign}, {"$set": {"progress.learning_added": True}})
-    return True
+    return added
 
 
 def learning_hash(campaign: CampaignDocument, variants: dict[str, list[str]]) -> str:
@@ -210,7 +210,8 @@ def _beside(campaign: CampaignDocument) -> dict[str, Any]:
 
 def _add_learning_workflow(
     stores: Stores, campaign: CampaignDocument, variants: dict[str, list[str]], learning: str
-) -> None:
+) -> bool:
+    """Add it, unless there is one that learns the same; whether it was added."""
     from ebsdsg_flows.control import regulate
     from ebsdsg_flows.flows.learning import LearningFlowMaker
     from ebsdsg_flows.resources import QueuePlan, StageResources
@@ -218,7 +219,7 @@ def _add_learning_workflow(
 
     launchpad = stores.launchpad(strm_lvl="ERROR")
     if launchpad.workflows.find_one({"metadata.learning": learning}, {"_id": 1}) is not None:
-        return
+        return False
     resources = campaign.parameters.get("resources", {})
     queue = QueuePlan(**campaign.parameters.get("queue", {}))
     maker = LearningFlowMaker(
@@ -236,3 +237,4 @@ def _add_learning_workflow(
     launchpad.add_wf(to_workflow(flow, metadata))
     if campaign.control != "active":
         regulate(stores, campaign.name)
+    return True

@@ -123,5 +123,7 @@ def test_learning_that_came_due_while_cancelled_is_added_by_resume(
     assert learnings(stores) == 0
     assert "1 learning workflow added" in str(resume(stores, "c"))
     assert learnings(stores) == 1
+    # nor again, where the campaign came back to what it had learned from before
+    stores.campaigns.update_one({"key": "c"}, {"$set": {"progress.learning": "0" * 64}})
     assert resume(stores, "c").learning == 0
     assert learnings(stores) == 1
