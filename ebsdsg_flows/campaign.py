@@ -66,8 +66,9 @@ class Campaign(Section):
     resources : stage (``structure``, ``monte_carlo``, ``master_pattern``, ``learning``) to
         :class:`StageResources`.  With ``monte_carlo`` the Monte Carlo is a job of its own wherever
         the engine can compute it apart.
-    datasets : name to recipe, fields of :class:`ebsdsg_ml.recipe.DatasetRecipe`; one that tells
-        sets by Debye-Waller factors is made of the simulations of all variants.
+    datasets : name (letters, digits, ``_`` and ``-``) to recipe, fields of
+        :class:`ebsdsg_ml.recipe.DatasetRecipe`; one that tells sets by Debye-Waller factors is made
+        of the simulations of all variants.
     training : fields of :class:`ebsdsg_ml.protocol.TrainingConfig`.
     final_model : name of the data set on which, all folds together, the final model is trained;
         ``None`` trains none.
@@ -93,6 +94,10 @@ class Campaign(Section):
     def _known_recipes(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         from ebsdsg_ml.recipe import DatasetRecipe
 
+        for name in value:
+            # results are stored under it, where a dot would begin another level
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+                raise ValueError(f"{name!r} is not a name of letters, digits, _ and -")
         return {name: DatasetRecipe.from_dict(recipe).to_dict() for name, recipe in value.items()}
 
     @field_validator("resources")

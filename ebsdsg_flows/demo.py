@@ -70,6 +70,7 @@ def _print_results(
     from rich.table import Table
 
     from ebsdsg_flows.report import query_commands
+    from ebsdsg_flows.results import dataset_title
 
     table = Table(title="What the demonstration found", title_justify="left")
     table.add_column("")
@@ -77,10 +78,10 @@ def _print_results(
     table.add_row("structures", str(len(results.campaign.structures)))
     states = ", ".join(f"{n} {state}" for state, n in sorted(results.states.items()))
     table.add_row("simulations", f"{states} ({results.cpu_seconds:.0f} CPU-seconds)")
-    for label, evaluation in results.evaluations.items():
+    for name, evaluation in results.evaluations.items():
         share = evaluation["accuracy"]
         table.add_row(
-            f"accuracy, {label} groups",
+            f"accuracy, {dataset_title(name, evaluation['label'])}",
             f"{share['value']:.1%} of {share['total']} patterns of phases not seen in training "
             f"(chance {1 / len(evaluation['classes']):.0%})",
         )

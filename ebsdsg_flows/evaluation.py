@@ -26,9 +26,10 @@ def evaluate_folds(stores: Stores, dataset: DatasetDocument, runs: list[str]) ->
 
     Returns
     -------
-    Plain tables: ``accuracy``, ``confusion``, ``by_class``, ``by_phase``, ``runs``, ``dataset``,
-    and ``calibration`` (:func:`ebsdsg_ml.judgement.cross_calibrated`: each fold judged by a
-    calibration of the others; None with fewer than two folds, or fewer than two phases in one).
+    Plain tables: ``label``, ``accuracy``, ``confusion``, ``by_class``, ``by_phase``, ``runs``,
+    ``dataset``, and ``calibration`` (:func:`ebsdsg_ml.judgement.cross_calibrated`: each fold judged
+    by a calibration of the others; None with fewer than two folds, or fewer than two phases in
+    one).
 
     Raises
     ------

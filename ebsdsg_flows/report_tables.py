@@ -10,7 +10,7 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from ebsdsg_flows.results import campaign_results
+from ebsdsg_flows.results import campaign_results, dataset_title
 from ebsdsg_flows.settings import get_settings
 from ebsdsg_flows.status import STATES
 
@@ -61,9 +61,13 @@ def campaign_tables(
     states = [state for state in STATES if state in found["by_state"]]
     runs = results.trainings
     accuracies = [
-        _accuracy(f"{label} groups, all folds", results.evaluations[label]["accuracy"])
-        for label in sorted(results.evaluations, reverse=True)
+        _accuracy(f"{dataset_title(name, entry['label'])}, all folds", entry["accuracy"])
+        for name, entry in results.evaluations.items()
     ]
+    datasets = {
+        dataset_title(name, results.evaluations[name]["label"]): document
+        for name, document in results.datasets.items()
+    }
     return {
         "title": campaign["name"],
         "lead": query.get("description", "") or "A campaign without a description.",
@@ -111,7 +115,7 @@ def campaign_tables(
         "gallery": _gallery(results.structures),
         "pixels": PIXELS,
         "shown_of": sum(row["file"] is not None for row in results.structures),
-        "samples": _samples(results.datasets),
+        "samples": _samples(datasets),
         "provenance": _pairs(
             {
                 "campaign": campaign["name"],
@@ -119,7 +123,7 @@ def campaign_tables(
                 "settings (hash)": campaign["config_hash"],
                 "code of the campaign": campaign["code_version"],
                 "engines": _engines(stores, campaign["simulations"]),
-                **_dataset_hashes(results.datasets),
+                **_dataset_hashes(datasets),
                 "models (sha256)": _words(
                     (run.get("computed_with") or {}).get("weights_sha256", "")[:16] for run in runs
                 ),
@@ -179,7 +183,7 @@ def run_tables(stores: Stores, run: Mapping[str, Any]) -> dict[str, Any]:
         "gallery": [],
         "pixels": PIXELS,
         "shown_of": 0,
-        "samples": _samples({run["labels"]: dataset} if dataset else {}),
+        "samples": _samples({f"{run['labels']} groups": dataset} if dataset else {}),
         "provenance": _pairs(
             {
                 "training run": run["key"],
@@ -191,7 +195,7 @@ def run_tables(stores: Stores, run: Mapping[str, Any]) -> dict[str, Any]:
                 "precision": computed.get("precision"),
                 "best epoch": computed.get("best_epoch"),
                 "model (sha256)": (run.get("checkpoint") or {}).get("sha256"),
-                **_dataset_hashes({run["labels"]: dataset} if dataset else {}),
+                **_dataset_hashes({f"{run['labels']} groups": dataset} if dataset else {}),
                 **_packages(),
             }
         ),
@@ -250,9 +254,9 @@ def _engines(stores: Stores, simulations: list[str]) -> str:
 
 def _dataset_hashes(datasets: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return {
-        f"data set, {label} groups": f"recipe {document['key'][:16]}, file (sha256) "
+        f"data set, {title}": f"recipe {document['key'][:16]}, file (sha256) "
         f"{document['file']['sha256'][:16]}"
-        for label, document in datasets.items()
+        for title, document in datasets.items()
         if document
     }
 
@@ -297,13 +301,13 @@ def _samples(datasets: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     root = get_settings().root
     sheets = []
-    for label, document in datasets.items():
+    for title, document in datasets.items():
         if not document:
             continue
         sheet = dataset_sheet(root / document["file"]["path"], per_class=4, pixels=SAMPLE_PIXELS)
         sheets.append(
             {
-                "label": label,
+                "title": title,
                 "picture": _picture(sheet),
                 "size": sheet.size,
                 "n": document["n_patterns"],

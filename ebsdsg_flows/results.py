@@ -14,6 +14,8 @@ from stores.documents import CampaignDocument
 from stores.queries import campaign_simulations
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from stores.collections import Stores
 
 
@@ -30,7 +32,7 @@ class CampaignResults:
     campaign : its document.
     states : number of simulations by state.
     structures : one row per structure: id, formula, groups, simulation state, pattern file, CPU.
-    evaluations : data-set name to evaluation (accuracy, confusion, per phase), in training order.
+    evaluations : data-set name to evaluation, see :func:`stored_evaluations`.
     trainings : training-run documents, plain.
     datasets : data-set name to its document, plain.
     cpu_seconds : of all completed simulations.
@@ -43,6 +45,36 @@ class CampaignResults:
     trainings: list[dict[str, Any]]
     datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
     cpu_seconds: float = 0.0
+
+
+def stored_evaluations(progress: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Evaluations of a campaign by the names of its data sets, those of true groups first.
+
+    Parameters
+    ----------
+    progress : of the campaign's document.
+
+    Returns
+    -------
+    Name to evaluation: accuracy, confusion, phases, and ``label``, the kind of groups.
+
+    Notes
+    -----
+    Documents of earlier versions have one for each kind of groups, which stands for the name.
+    """
+    found = {name: {"label": name, **e} for name, e in progress.get("evaluations", {}).items()}
+    return dict(sorted(found.items(), key=lambda entry: entry[1]["label"], reverse=True))
+
+
+def dataset_title(name: str, label: str) -> str:
+    """What a data set of a campaign is called where its results are shown.
+
+    Parameters
+    ----------
+    name : in the campaign file.
+    label : kind of its groups; the usual name of a data set, and then not said twice.
+    """
+    return f"{label} groups" if name == label else f"{name} ({label} groups)"
 
 
 def campaign_results(stores: Stores, name: str) -> CampaignResults:
@@ -80,13 +112,14 @@ def campaign_results(stores: Stores, name: str) -> CampaignResults:
             }
         )
     rows.sort(key=lambda row: (row["true"], row["relabelled"], row["formula"]))
-    evaluations = dict(campaign.progress.get("evaluations", {}))
+    evaluations = stored_evaluations(campaign.progress)
     trainings = list(
         stores.training_runs.find({"key": {"$in": campaign.training_runs}}, {"_id": 0})
     )
     datasets = {}
-    for label, evaluation in evaluations.items():
-        datasets[label] = stores.datasets.find_one({"key": evaluation["dataset"]}, {"_id": 0}) or {}
+    for dataset, evaluation in evaluations.items():
+        found = stores.datasets.find_one({"key": evaluation["dataset"]}, {"_id": 0})
+        datasets[dataset] = found or {}
     return CampaignResults(
         campaign=campaign,
         states=simulation_counts(stores, keys),

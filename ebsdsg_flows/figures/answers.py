@@ -23,16 +23,13 @@ COMPARED = 20_000
 """Patterns of a data set up to which a mistake is compared with all of them."""
 
 
-def answer_figures(
-    stores: Stores, runs: Sequence[dict[str, Any]], suffix: str = ""
-) -> list[NamedFigure]:
+def answer_figures(stores: Stores, runs: Sequence[dict[str, Any]]) -> list[NamedFigure]:
     """Figures of the answers that runs gave for what each did not see.
 
     Parameters
     ----------
     stores : open database.
     runs : documents of training runs of one data set, such as the folds of a cross-validation.
-    suffix : for names and titles, such as ``"relabelled"``.
 
     Returns
     -------
@@ -52,12 +49,12 @@ def answer_figures(
     if not known:
         return []
     joined = join([answers for _, answers in known])
-    figures = certainty_figures([(run, a.logits, a.truth) for run, a in known], suffix)
-    return figures + _of_patterns(stores, runs[0]["dataset"], joined, suffix)
+    figures = certainty_figures([(run, a.logits, a.truth) for run, a in known])
+    return figures + _of_patterns(stores, runs[0]["dataset"], joined)
 
 
 def certainty_figures(
-    answered: Sequence[tuple[Mapping[str, Any], np.ndarray, np.ndarray]], suffix: str = ""
+    answered: Sequence[tuple[Mapping[str, Any], np.ndarray, np.ndarray]],
 ) -> list[NamedFigure]:
     """Reliability and sizes of sets of runs that are calibrated by other answers than these.
 
@@ -65,7 +62,6 @@ def certainty_figures(
     ----------
     answered : runs' documents, each with the (n, classes) outputs and the (n,) true classes of the
         patterns that it did not see.
-    suffix : for names and titles.
 
     Returns
     -------
@@ -83,24 +79,21 @@ def certainty_figures(
     after = [c.probabilities(logits) for c, (_, logits, _) in zip(loaded, answered, strict=True)]
     before = [soft_max(logits) for _, logits, _ in answered]
     truth = np.concatenate([true for _, _, true in answered])
-    figures = [_reliability(np.concatenate(before), np.concatenate(after), truth, suffix)]
+    figures = [_reliability(np.concatenate(before), np.concatenate(after), truth)]
     if all(c.coverage is not None for c in loaded):
         sets = [c.sets(p) for c, p in zip(loaded, after, strict=True)]
-        figures.append(_sizes(np.concatenate(sets), truth, loaded[0].coverage or 0, suffix))
+        figures.append(_sizes(np.concatenate(sets), truth, loaded[0].coverage or 0))
     return figures
 
 
-def _reliability(
-    before: np.ndarray, after: np.ndarray, truth: np.ndarray, suffix: str
-) -> NamedFigure:
+def _reliability(before: np.ndarray, after: np.ndarray, truth: np.ndarray) -> NamedFigure:
     from ebsdsg_ml.figures import reliability_figure
     from ebsdsg_ml.temperature import calibration_error, reliability
 
     curves = {"as trained": before, "calibrated": after}
     errors = [100 * calibration_error(p, truth) for p in curves.values()]
-    return NamedFigure.of(
+    return NamedFigure(
         "reliability",
-        suffix,
         "Reliability",
         f"Of answers with 80 % probability, 80 % should be right. Calibration error "
         f"{errors[0]:.1f} % as trained, {errors[1]:.1f} % calibrated on other phases.",
@@ -108,15 +101,14 @@ def _reliability(
     )
 
 
-def _sizes(sets: np.ndarray, truth: np.ndarray, coverage: float, suffix: str) -> NamedFigure:
+def _sizes(sets: np.ndarray, truth: np.ndarray, coverage: float) -> NamedFigure:
     from ebsdsg_ml.conformal import set_sizes
     from ebsdsg_ml.figures import set_size_figure
 
     rows = set_sizes(sets, truth)
     held = sum(row["covered"] for row in rows) / len(truth)
-    return NamedFigure.of(
+    return NamedFigure(
         "set_size",
-        suffix,
         "Groups in the answer's set",
         f"Sets made to hold the right group with {100 * coverage:.0f} % probability hold it for "
         f"{100 * held:.0f} % of the patterns; the smaller, the more is known.",
@@ -125,9 +117,7 @@ def _sizes(sets: np.ndarray, truth: np.ndarray, coverage: float, suffix: str) ->
     )
 
 
-def _of_patterns(
-    stores: Stores, dataset: str, answers: Evaluation, suffix: str
-) -> list[NamedFigure]:
+def _of_patterns(stores: Stores, dataset: str, answers: Evaluation) -> list[NamedFigure]:
     from ebsdsg_ml.dataset_file import open_dataset
 
     document = stores.datasets.find_one({"key": dataset}, {"file": True})
@@ -136,12 +126,12 @@ def _of_patterns(
     with open_dataset(get_settings().root / document["file"]["path"]) as opened:
         if opened.patterns is None:
             return []
-        figures = [_quality(opened, answers, suffix)]
-        mistake = _mistake(opened, answers, suffix) if len(opened) <= COMPARED else None
+        figures = [_quality(opened, answers)]
+        mistake = _mistake(opened, answers) if len(opened) <= COMPARED else None
     return [*figures, mistake] if mistake else figures
 
 
-def _quality(opened: OpenDataset, answers: Evaluation, suffix: str) -> NamedFigure:
+def _quality(opened: OpenDataset, answers: Evaluation) -> NamedFigure:
     import numpy as np
     import torch
 
@@ -165,9 +155,8 @@ def _quality(opened: OpenDataset, answers: Evaluation, suffix: str) -> NamedFigu
         for i, q in zip(chosen, quality, strict=True)
         if np.isfinite(q)
     )
-    return NamedFigure.of(
+    return NamedFigure(
         "quality",
-        suffix,
         "Accuracy against image quality",
         f"{len(chosen)} of {n} answers in classes of equally many patterns; image quality after "
         "Krieger Lassen.",
@@ -176,7 +165,7 @@ def _quality(opened: OpenDataset, answers: Evaluation, suffix: str) -> NamedFigu
     )
 
 
-def _mistake(opened: OpenDataset, answers: Evaluation, suffix: str) -> NamedFigure | None:
+def _mistake(opened: OpenDataset, answers: Evaluation) -> NamedFigure | None:
     """The most certain wrong answer beside the most similar patterns of both groups."""
     import numpy as np
 
@@ -203,9 +192,8 @@ def _mistake(opened: OpenDataset, answers: Evaluation, suffix: str) -> NamedFigu
         formula = opened.phases[int(opened.phase[best])]["formula"]
         candidates[f"{formula}<br>{kind} {class_name(number)}"] = np.asarray(opened.patterns[best])
     name = f"{answers.formulas[phase]}"
-    return NamedFigure.of(
+    return NamedFigure(
         "candidates",
-        suffix,
         "The most certain mistake",
         f"A pattern of {name} ({answers.phases[phase]}), and the patterns of other phases in the "
         "true and in the answered group that are most like it (NCC: normalised cross-correlation).",

@@ -12,6 +12,7 @@ from ebsdsg_flows.figures.named import NamedFigure
 from ebsdsg_flows.figures.subject import find_subject
 from ebsdsg_flows.figures.training import training_figures
 from ebsdsg_flows.overview import overview
+from ebsdsg_flows.results import dataset_title, stored_evaluations
 from ebsdsg_flows.stages import campaign_stages
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def campaign_figures(
 
     Returns
     -------
-    The workflow; for each kind of label, true groups first, the confusion matrix, wrong answers
+    The workflow; for each data set, true groups first, the confusion matrix, wrong answers
     over the graph of subgroups, phases, element differences, and what
     :func:`ebsdsg_flows.figures.answers.answer_figures` adds; training curves; runs and methods side
     by side where there are several of the same phases.
@@ -72,14 +73,16 @@ def campaign_figures(
         stores.training_runs.find({"key": {"$in": campaign["training_runs"]}}, {"_id": False})
     )
     by_key = {run["key"]: run for run in runs}
-    evaluations = campaign["progress"].get("evaluations", {})
-    for label in sorted(evaluations, reverse=True):
-        evaluation = evaluations[label]
+    for name, evaluation in stored_evaluations(campaign["progress"]).items():
         matrix = {"classes": evaluation["classes"], "counts": evaluation["confusion"]}
         mine = [by_key[key] for key in evaluation["runs"] if key in by_key]
-        figures += matrix_figures(matrix, label)
-        figures += phase_figures(stores, mine, evaluation["by_phase"], label)
-        figures += answer_figures(stores, mine, label)
+        of_dataset = [
+            *matrix_figures(matrix),
+            *phase_figures(stores, mine, evaluation["by_phase"]),
+            *answer_figures(stores, mine),
+        ]
+        said = dataset_title(name, evaluation["label"])
+        figures += [figure.of_dataset(name, said) for figure in of_dataset]
     return figures + training_figures(sorted(runs, key=lambda run: run["created"]))
 
 

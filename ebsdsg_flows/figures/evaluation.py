@@ -17,13 +17,12 @@ TYPES = ("caesium chloride", "rock salt")
 """Two-element types whose errors are drawn over their elements, as in the paper."""
 
 
-def matrix_figures(matrix: Mapping[str, Any], suffix: str = "") -> list[NamedFigure]:
+def matrix_figures(matrix: Mapping[str, Any]) -> list[NamedFigure]:
     """Confusion matrix, and its wrong answers over the graph of subgroups.
 
     Parameters
     ----------
     matrix : ``classes`` and ``counts``; rows are true classes.
-    suffix : for names and titles.
     """
     from ebsdsg_ml.analysis.confusion import confusion_table
     from ebsdsg_ml.analysis.flow import confusion_flow
@@ -32,18 +31,16 @@ def matrix_figures(matrix: Mapping[str, Any], suffix: str = "") -> list[NamedFig
     flow = confusion_flow(matrix)
     along = sum(row["share"] for row in flow if row["index"] is not None)
     return [
-        NamedFigure.of(
+        NamedFigure(
             "confusion",
-            suffix,
             "Confusion matrix",
             "Rows are the groups of the phases, columns the answers for patterns of phases that "
             "were not in the training.",
             confusion_figure(matrix["counts"], matrix["classes"]),
             confusion_table(matrix),
         ),
-        NamedFigure.of(
+        NamedFigure(
             "subgroups",
-            suffix,
             "Where wrong answers go",
             f"Of the wrong answers, {100 * along:.0f} % go from a group to one of its maximal "
             "klassengleiche subgroups or back; arrows are as wide as their share.",
@@ -54,10 +51,7 @@ def matrix_figures(matrix: Mapping[str, Any], suffix: str = "") -> list[NamedFig
 
 
 def phase_figures(
-    stores: Stores,
-    runs: Sequence[Mapping[str, Any]],
-    rows: Sequence[Mapping[str, Any]],
-    suffix: str = "",
+    stores: Stores, runs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
 ) -> list[NamedFigure]:
     """Accuracy of every phase, and of two-element types over their elements.
 
@@ -66,7 +60,6 @@ def phase_figures(
     stores : open database.
     runs : documents of the runs that answered.
     rows : of an evaluation's ``by_phase``.
-    suffix : for names and titles.
     """
     from ebsdsg_ml.analysis.phases import phase_table
     from ebsdsg_ml.analysis.prototypes import element_differences
@@ -75,9 +68,8 @@ def phase_figures(
     worst = sorted(rows, key=lambda row: (row["value"], str(row["phase"])))[:WORST]
     which = "every phase" if len(worst) == len(rows) else f"the {WORST} worst of {len(rows)} phases"
     figures = [
-        NamedFigure.of(
+        NamedFigure(
             "phases",
-            suffix,
             f"Accuracy of {which}",
             "With Wilson's interval for independent patterns; beside wrong ones, what they are "
             "mostly taken for.",
@@ -103,9 +95,8 @@ def phase_figures(
         )
         if differences:
             figures.append(
-                NamedFigure.of(
+                NamedFigure(
                     f"elements_{kind.replace(' ', '_')}",
-                    suffix,
                     f"Errors of the {kind} type by their elements",
                     "The less the atomic numbers differ, the more the pattern is that of the "
                     "disordered structure.",

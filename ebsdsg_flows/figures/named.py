@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,23 +27,14 @@ class NamedFigure:
     title: str
     text: str
     figure: Figure
-    table: tuple[Mapping[str, Any], ...] = ()
+    table: Sequence[Mapping[str, Any]] = ()
 
-    @classmethod
-    def of(
-        cls,
-        name: str,
-        suffix: str,
-        title: str,
-        text: str,
-        figure: Figure,
-        table: Sequence[Mapping[str, Any]] = (),
-    ) -> NamedFigure:
-        """The same with a suffix, such as the kind of label, on the name and the title."""
-        return cls(
-            f"{name}_{suffix}" if suffix else name,
-            f"{title}, {suffix} groups" if suffix else title,
-            text,
-            figure,
-            tuple(table),
-        )
+    def of_dataset(self, name: str, said: str) -> NamedFigure:
+        """The same among those of several data sets.
+
+        Parameters
+        ----------
+        name : of the data set, for the file's name.
+        said : what the title says of it.
+        """
+        return replace(self, name=f"{self.name}_{name}", title=f"{self.title}, {said}")

@@ -67,7 +67,7 @@ class LearningFlowMaker(Maker):
             for fold in range(DatasetRecipe.from_dict(recipe).n_folds):
                 maker = TrainingMaker(name=f"train {name} fold {fold}", training=self.training)
                 folds.append(maker.make(dataset.output, fold, campaign))
-            evaluation = EvaluationMaker(name=f"evaluate {name}").make(
+            evaluation = EvaluationMaker(name=f"evaluate {name}", title=name).make(
                 dataset.output, [fold.output for fold in folds], campaign
             )
             jobs += [*folds, evaluation]

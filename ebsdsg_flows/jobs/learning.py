@@ -86,9 +86,17 @@ class TrainingMaker(Maker):
 
 @dataclass
 class EvaluationMaker(Maker):
-    """Put the held-out folds together: accuracy, confusion matrix, accuracy of every phase."""
+    """Put the held-out folds together: accuracy, confusion matrix, accuracy of every phase.
+
+    Parameters
+    ----------
+    name : of the job.
+    title : under which the campaign's document gets the result, the data set's name; jobs from
+        before it was told have none, and take the kind of groups.
+    """
 
     name: str = "evaluation"
+    title: str = ""
 
     @job
     def make(self, dataset: str, runs: list[str], campaign: str | None = None) -> dict[str, Any]:
@@ -102,7 +110,7 @@ class EvaluationMaker(Maker):
 
         Returns
         -------
-        Plain tables: ``accuracy``, ``confusion``, ``per_phase``, ``runs``, ``labels``, ``dataset``.
+        Plain tables, see :func:`ebsdsg_flows.evaluation.evaluate_folds`.
         """
         from ebsdsg_flows.datasets import get_dataset
         from ebsdsg_flows.evaluation import evaluate_folds
@@ -112,8 +120,9 @@ class EvaluationMaker(Maker):
         found = get_dataset(stores, dataset)
         result = evaluate_folds(stores, found, runs)
         if campaign is not None:
+            title = self.title or found.labels
             stores.campaigns.update_one(
-                {"key": campaign}, {"$set": {f"progress.evaluations.{found.labels}": result}}
+                {"key": campaign}, {"$set": {f"progress.evaluations.{title}": result}}
             )
         return result
 

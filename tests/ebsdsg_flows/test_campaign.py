@@ -87,6 +87,8 @@ def test_the_first_override_that_is_for_a_structure_counts(tmp_path: Path) -> No
         (GOOD.replace("npx: 5", "npx: 0"), "npx = 0"),
         (GOOD.replace("npx: 5", "dmin: -1"), "dmin = -1"),
         (GOOD.replace("size: 32", "sise: 32"), "sise"),
+        (GOOD.replace('  "true":', '  "a.b":'), "datasets: 'a.b' is not a name of letters"),
+        (GOOD.replace('  "true":', '  "$a":'), "datasets: '$a' is not a name of letters"),
         (GOOD.replace("epochs: 1", "epocs: 1"), "epocs"),
         (GOOD.replace("name: little", "name: ../etc"), "name"),
         (GOOD.replace('final_model: "true"', "final_model: other"), "final_model"),

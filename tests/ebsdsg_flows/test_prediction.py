@@ -13,9 +13,12 @@ from striped_patterns import striped_dataset
 from typer.testing import CliRunner
 
 from ebsdsg_flows.cli import app
-from ebsdsg_flows.evaluation import calibrate_final, evaluate_folds
+from ebsdsg_flows.evaluation import calibrate_final
+from ebsdsg_flows.flows.learning import LearningFlowMaker
+from ebsdsg_flows.jobs.learning import EvaluationMaker
 from ebsdsg_flows.learning import train_classifier
 from ebsdsg_flows.prediction import ModelNotFound, find_model
+from ebsdsg_flows.results import campaign_results, dataset_title
 from ebsdsg_ml.analysis.confusion import confusion_table
 from ebsdsg_ml.analysis.phases import light_element_statistics, phase_table
 from ebsdsg_ml.analysis.runs import run_table
@@ -33,6 +36,30 @@ TRAINING: dict[str, Any] = {
 }
 
 
+def evaluated_by_a_campaign(stores: Stores, dataset: str, runs: list[str]) -> dict[str, Any]:
+    """Evaluate as a campaign does that has two data sets of the same kind of groups."""
+    stores.save(
+        CampaignDocument(key="two", name="two", query={}, parameters={}, config_hash="0" * 64)
+    )
+    recipe = {"label": "relabelled", "n_folds": 2}
+    flow = LearningFlowMaker(recipes={"one": recipe, "other": recipe}).make({"": []}, "two")
+    results = {
+        job.maker.title: job.maker.make.original(job.maker, dataset, runs, "two")
+        for job in flow.jobs
+        if isinstance(job.maker, EvaluationMaker)
+    }
+    kept = campaign_results(stores, "two")
+    assert kept.evaluations == results and set(results) == {"one", "other"}
+    assert {found["key"] for found in kept.datasets.values()} == {dataset}
+    assert dataset_title("one", results["one"]["label"]) == "one (relabelled groups)"
+
+    # a workflow of an earlier version, whose jobs know no name, keeps it as that did
+    earlier = EvaluationMaker.from_dict({"@module": "", "@class": "", "name": "evaluation"})
+    earlier.make.original(earlier, dataset, runs, "two")
+    assert set(campaign_results(stores, "two").evaluations) == {"one", "other", "relabelled"}
+    return results["one"]
+
+
 def test_folds_judge_each_other_and_calibrate_the_final_model(
     stores: Stores, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -46,7 +73,7 @@ def test_folds_judge_each_other_and_calibrate_the_final_model(
         assert (own.n_phases, own.n_patterns) == (2, 12)
         # two phases are too few for 90 %: the set is everything, no certainty is enough
         assert own.set_threshold == 1.0 and own.answer_threshold == 1.0
-    result = evaluate_folds(stores, dataset, [run.key for run in runs])
+    result = evaluated_by_a_campaign(stores, dataset.key, [run.key for run in runs])
     tables = result["calibration"]
     assert tables["sets"]["coverage"] == pytest.approx(1) and tables["answered"] == 0
     assert tables["after"]["log_loss"] > 0 and len(tables["before"]["reliability"]) >= 1

@@ -161,6 +161,21 @@ def test_a_campaign_and_a_run_are_reported(
         figures_of(stores, "other")
 
 
+def test_data_sets_of_the_same_groups_stand_side_by_side(
+    stores: Stores, campaign: dict[str, Any], tmp_path: Path
+) -> None:
+    kept = campaign["progress"]["evaluations"]["relabelled"]
+    second = {**kept, "label": "relabelled", "accuracy": {**kept["accuracy"], "value": 0.625}}
+    stores.campaigns.update_one({"key": "little"}, {"$set": {"progress.evaluations.large": second}})
+    path = write_report(stores, "little", tmp_path / "report")
+    text = path.read_text()
+    assert ">relabelled groups, all folds<" in text  # of a document of an earlier version
+    assert ">large (relabelled groups), all folds<" in text and "62.5 %" in text
+    assert "Patterns of the data set, large (relabelled groups)" in text
+    assert "Confusion matrix, large (relabelled groups)" in text
+    assert {"confusion_relabelled", "confusion_large"} <= set(drawn(path)["figures"])
+
+
 def test_the_command_writes_every_figure(
     ebsdsg: Callable[..., CompletedProcess[str]], campaign: dict[str, Any], tmp_path: Path
 ) -> None:
