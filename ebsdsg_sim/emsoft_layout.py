@@ -220,9 +220,16 @@ def read_parameters(file: h5py.File) -> SimulationParameters:
     Raises
     ------
     MasterPatternFileError
-        If the values are out of range.
+        If the values are out of range, the beam is not in the plane of RD and ND (``omega``), or
+        the maps are not on a Lambert grid.
     """
     mc = file["NMLparameters/MCCLNameList"]
+    omega = float(mc["omega"][0]) if "omega" in mc else 0.0
+    if omega != 0:
+        raise MasterPatternFileError(
+            f"{file.filename}: NMLparameters: omega = {omega:g} degrees: a beam out of the plane of "
+            "RD and ND is not supported; simulate with omega = 0"
+        )
     values: dict[str, Any] = {
         "voltage": float(mc["EkeV"][0]),
         "energy_min": float(mc["Ehistmin"][0]),
@@ -236,6 +243,12 @@ def read_parameters(file: h5py.File) -> SimulationParameters:
     }
     master = file.get("NMLparameters/EBSDMasterNameList")
     if master is not None:
+        grid = text_of(master["latgridtype"]).strip() if "latgridtype" in master else "Lambert"
+        if grid != "Lambert":
+            raise MasterPatternFileError(
+                f"{file.filename}: NMLparameters: latgridtype = {grid!r}: maps on another grid "
+                "than Lambert's are not supported; simulate with latgridtype = 'Lambert'"
+            )
         values |= {"npx": int(master["npx"][0]), "dmin": float(f"{master['dmin'][0]:.7g}")}
     bethe = file.get("NMLparameters/BetheList")
     if bethe is not None:

@@ -225,6 +225,22 @@ def test_a_damaged_emsoft_file_gives_one_clear_error(shared, tmp_path):
         read_master_pattern(path)
 
 
+@pytest.mark.parametrize(
+    ("entry", "value", "message"),
+    [
+        ("MCCLNameList/omega", 5.0, "omega = 5 degrees"),
+        ("EBSDMasterNameList/latgridtype", b"Legendre", "latgridtype = 'Legendre'"),
+    ],
+)
+def test_emsoft_files_that_would_be_misread_are_refused(shared, tmp_path, entry, value, message):
+    copy = tmp_path / "Ni.h5"
+    shutil.copyfile(shared / "reference/emsoft/Ni.h5", copy)
+    with h5py.File(copy, "r+") as f:
+        f["NMLparameters"][entry][...] = value
+    with pytest.raises(MasterPatternFileError, match=message):
+        read_master_pattern(copy)
+
+
 def test_numbers_of_electrons_fit_emsofts_32_bits():
     assert nominal_electrons(1_000_000) == (1, 1_000_000)
     assert nominal_electrons(10**10) == (5, 2 * 10**9)
