@@ -2,12 +2,18 @@
 
 A member is added again neither to its own campaign nor, once completed, to another; a changed
 parameter makes other members and leaves the old ones alone.  Workflows are added some hundreds at a
-time, so that a submission can be interrupted anywhere: the next one adds the rest.
+time, so that a submission can be interrupted anywhere: the next one adds the rest.  Of several at
+once, one adds what is missing, and the others find it there.
 """
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ebsdsg_flows.bulk import PRIORITY, Copier, WorkflowTemplate, mark, marked_structure
@@ -15,6 +21,7 @@ from ebsdsg_flows.planning import Plan, PlannedMember, plan
 from ebsdsg_flows.sources import SourceItem
 from stores.documents import CampaignDocument, MemberDocument
 from stores.identity import content_hash
+from stores.lease import Lease, take
 from stores.states import FINISHED, now
 
 if TYPE_CHECKING:
@@ -25,7 +32,16 @@ if TYPE_CHECKING:
 
 BATCH = 500
 
-__all__ = ["Plan", "plan", "submit"]
+LEASE = timedelta(minutes=1)
+"""Time for which a submission may stand still before another goes on in its place."""
+
+__all__ = ["Plan", "SubmissionError", "plan", "submit"]
+
+log = logging.getLogger(__name__)
+
+
+class SubmissionError(RuntimeError):
+    """A submission stood still for so long that another was let in; the message says what to do."""
 
 
 def submit(campaign: Campaign, stores: Stores) -> Plan:
@@ -39,31 +55,48 @@ def submit(campaign: Campaign, stores: Stores) -> Plan:
     Returns
     -------
     What was added.
+
+    Raises
+    ------
+    SubmissionError
+        If this process stood still for longer than :data:`LEASE` while it added workflows.
     """
     from ebsdsg_flows.advance import follow
     from ebsdsg_flows.bulk import insert
     from ebsdsg_flows.control import regulate
     from ebsdsg_flows.holding import count_open
-    from ebsdsg_flows.workflows import prepare
+    from ebsdsg_flows.workflows import known_members, prepare
 
     todo = plan(campaign, stores, estimate=False)
-    control = _record(campaign, todo, stores)
     launchpad = stores.launchpad(strm_lvl="ERROR")
     prepare(launchpad)
     cap = campaign.queue.max_open
-    room = len(todo.new) if cap is None else max(0, cap - count_open(launchpad, campaign.name))
-    if control != "active":
-        room = 0
     workflows = Workflows(campaign)
-    for first in range(0, len(todo.new), BATCH):
-        batch = todo.new[first : first + BATCH]
-        insert(
-            launchpad,
-            [
+    with _alone(stores, campaign.name) as lease:
+        # another submission may have added some since they were planned
+        known = known_members(launchpad, todo.new, campaign.name)
+        todo = replace(
+            todo,
+            new=tuple(key for key in todo.new if key not in known),
+            completed=todo.completed + sum(known.values()),
+        )
+        control = _record(campaign, todo, stores)
+        room = len(todo.new) if cap is None else max(0, cap - count_open(launchpad, campaign.name))
+        if control != "active":
+            room = 0
+        for first in range(0, len(todo.new), BATCH):
+            batch = todo.new[first : first + BATCH]
+            copiers = [
                 workflows.copier(key, todo.members[key], held=number >= room)
                 for number, key in enumerate(batch, first)
-            ],
-        )
+            ]
+            if not lease.renew():
+                raise SubmissionError(
+                    f"{first} of {len(todo.new)} simulations of campaign {campaign.name} were "
+                    f"added when this process stood still for {LEASE.total_seconds():.0f} s; "
+                    "submit it again to add the rest"
+                )
+            insert(launchpad, copiers)
     note = ""
     regulate(stores, campaign.name)  # also where a cap was changed
     if control != "active":
@@ -72,6 +105,21 @@ def submit(campaign: Campaign, stores: Stores) -> Plan:
         note = f"{len(todo.new) - room} are held back: at most {cap} are in the queue at once"
     learning = follow(stores, campaign.name)
     return replace(todo, learning=learning, note=note)
+
+
+@contextmanager
+def _alone(stores: Stores, campaign: str) -> Iterator[Lease]:
+    """Be the only process that submits a campaign; another is waited for."""
+    told = False
+    while True:
+        with take(stores, f"submit {campaign}", LEASE) as lease:
+            if lease is not None:
+                yield lease
+                return
+        if not told:
+            told = True
+            log.warning("campaign %s is being submitted by another process: waiting", campaign)
+        time.sleep(0.2)
 
 
 class Workflows:

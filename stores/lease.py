@@ -1,6 +1,6 @@
 """A lease: of several processes that want to do the same chore, one does it at a time.
 
-It ends by itself some time after its holder has died, and is never waited for.
+It ends by itself some time after its holder has died; who does not get it is told so at once.
 """
 
 from __future__ import annotations
