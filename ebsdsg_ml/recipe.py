@@ -126,6 +126,12 @@ class DatasetRecipe:
         if not isinstance(self.imperfections, Mapping):
             raise RecipeError(f"imperfections = {self.imperfections!r}: must be a mapping")
         object.__setattr__(self, "imperfections", _imperfections(self.imperfections))
+        shift = self.imperfections.get("energy_shift", 0)
+        if self.energy_weights == "none" and shift not in (0, [0, 0]):
+            raise RecipeError(
+                f"imperfections: energy_shift = {shift}: has no effect on patterns with "
+                "energy_weights = 'none'; use 'exact' or 'fast'"
+            )
         if self.generation == "fresh" and self.orientations == "grid":
             raise RecipeError("orientations = 'grid' is for generation = 'stored'")
         try:

@@ -227,8 +227,8 @@ def read_parameters(file: h5py.File) -> SimulationParameters:
     omega = float(mc["omega"][0]) if "omega" in mc else 0.0
     if omega != 0:
         raise MasterPatternFileError(
-            f"{file.filename}: NMLparameters: omega = {omega:g} degrees: a beam out of the plane of "
-            "RD and ND is not supported; simulate with omega = 0"
+            f"{file.filename}: NMLparameters: omega = {omega:g} degrees: a beam out of the plane "
+            "of RD and ND is not supported; simulate with omega = 0"
         )
     values: dict[str, Any] = {
         "voltage": float(mc["EkeV"][0]),

@@ -60,7 +60,8 @@ class Projector:
     Raises
     ------
     ProjectionError
-        If an option is unknown, no energy is left, or no electron reaches the detector.
+        If an option is unknown, energies are shifted without weights, no energy is left, or no
+        electron reaches the detector.
 
     Notes
     -----
@@ -92,6 +93,11 @@ class Projector:
             torch.from_numpy(half.sum(axis=0)[chosen]).flatten(1) for half in (mp.north, mp.south)
         ]
         if energy_weights == "none":
+            if energy_shift != 0:
+                raise ProjectionError(
+                    f"energy_shift = {energy_shift}: energy_weights = 'none' knows no electrons, "
+                    "whose energies could be shifted; use 'exact' or 'fast'"
+                )
             per_energy, per_pixel = np.ones((1, int(chosen.sum()))), None
         elif energy_weights in ("exact", "fast"):
             weights = electrons_per_pixel(

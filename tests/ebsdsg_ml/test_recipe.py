@@ -108,6 +108,11 @@ def test_round_trip_and_one_spelling() -> None:
         ({"debye_waller": {"a": [0, 0.005], "b": [0.005, 0.01]}}, "the sets a and b overlap"),
         ({"imperfections": "noise"}, "imperfections"),
         ({"imperfections": {"noise": True}}, "'noise' is unknown; known: .*counts"),
+        ({"imperfections": {"energy_shift": 0.5}, "energy_weights": "none"}, "energy_shift = 0.5"),
+        (
+            {"imperfections": {"energy_shift": [0, 1]}, "energy_weights": "none"},
+            r"energy_shift = \[0, 1\]: has no effect",
+        ),
     ],
 )
 def test_bad_recipes_are_refused(values: dict, message: str) -> None:
