@@ -286,7 +286,7 @@ def test_bad_requests_are_refused(nickel):
     for option in ("energy_weights", "exit_counts", "solid_angle"):
         with pytest.raises(ProjectionError, match=option):
             Projector(nickel, EMEBSD, **{option: "guess"})
-    with pytest.raises(ProjectionError, match="energy_shift = 0.5"):
+    with pytest.raises(ProjectionError, match=r"energy_shift = 0\.5"):
         Projector(nickel, EMEBSD, energy_weights="none", energy_shift=0.5)
 
 
