@@ -13,6 +13,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+VOLTAGES = (1.0, 300.0)
+"""Beam energies [keV] from scanning to transmission microscopes."""
+LARGEST_DMIN = 0.3
+"""Planes further apart than this [nm] are too few for a pattern."""
+
 
 class ParameterError(ValueError):
     """A simulation parameter is out of range; the message names it and the allowed range."""
@@ -75,7 +80,11 @@ class SimulationParameters:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "bethe", tuple(float(c) for c in self.bethe))
+        try:
+            strong, weak, complete = (float(c) for c in self.bethe)
+        except (TypeError, ValueError):
+            raise ParameterError(f"bethe = {self.bethe!r}: must be three numbers") from None
+        object.__setattr__(self, "bethe", (strong, weak, complete))
         for name in ("voltage", "energy_min", "energy_step", "depth_max", "depth_step", "dmin"):
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
@@ -85,7 +94,20 @@ class SimulationParameters:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise ParameterError(f"{name} = {value!r}: must be an integer of at least {low}")
-        if not 0 <= self.sample_tilt < 90:
+        low_voltage, high_voltage = VOLTAGES
+        if not low_voltage <= self.voltage <= high_voltage:
+            hint = f"; {self.voltage:g} V are {self.voltage / 1000:g} keV"
+            raise ParameterError(
+                f"voltage = {self.voltage:g}: must be from {low_voltage:g} to {high_voltage:g} keV"
+                + (hint if self.voltage > high_voltage else "")
+            )
+        if self.dmin > LARGEST_DMIN:
+            raise ParameterError(
+                f"dmin = {self.dmin:g}: must be at most {LARGEST_DMIN} nm; {self.dmin:g} Angstrom "
+                f"are {self.dmin / 10:g} nm"
+            )
+        tilt = self.sample_tilt
+        if not (isinstance(tilt, (int, float)) and 0 <= tilt < 90):
             raise ParameterError(f"sample_tilt = {self.sample_tilt!r}: must be in [0, 90) degrees")
         object.__setattr__(self, "sample_tilt", float(self.sample_tilt))
         if not (isinstance(self.mc_pixels, int) and self.mc_pixels >= 21 and self.mc_pixels % 2):
@@ -100,7 +122,11 @@ class SimulationParameters:
                 f"energy_step = {self.energy_step} keV does not divide the range "
                 f"{self.energy_min} to {self.voltage} keV"
             )
-        strong, weak, complete = self.bethe
+        bins = self.depth_max / self.depth_step
+        if abs(bins - round(bins)) > 1e-6:
+            raise ParameterError(
+                f"depth_step = {self.depth_step} nm does not divide depth_max = {self.depth_max} nm"
+            )
         if not 0 < strong <= weak <= complete:
             raise ParameterError(
                 f"bethe = {self.bethe}: must satisfy 0 < strong <= weak <= complete"
