@@ -232,13 +232,15 @@ class Crystal:
 
     @property
     def mean_atomic_number(self) -> float:
-        """Mean atomic number over the atoms of the cell, weighted by occupancy."""
-        return self._sum(lambda site: float(site.atomic_number)) / self._sum(lambda site: 1.0)
+        """Mean atomic number over the atoms of the cell, weighted by occupancy; NaN if empty."""
+        atoms = self._sum(lambda site: 1.0)
+        return self._sum(lambda site: float(site.atomic_number)) / atoms if atoms else math.nan
 
     @property
     def mean_atomic_weight(self) -> float:
-        """Mean atomic weight [g/mol] over the atoms of the cell, weighted by occupancy."""
-        return self.mass / self._sum(lambda site: 1.0)
+        """Mean atomic weight [g/mol] over the cell, weighted by occupancy; NaN if it is empty."""
+        atoms = self._sum(lambda site: 1.0)
+        return self.mass / atoms if atoms else math.nan
 
     @property
     def centring(self) -> str:

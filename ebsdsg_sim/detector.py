@@ -1,8 +1,8 @@
 """The flat detector: where each pixel looks, seen from the sample.
 
 Geometry of EMsoft's ``EMEBSD``.  Sample frame: RD, TD, ND, with ND the surface normal; the beam
-comes in at ``sample_tilt`` from ND towards +RD, and the detector stands on that side, at an
-elevation of 90 - sample_tilt + tilt degrees to RD.  Row 0 is the top of the screen; an image is
+comes in at ``sample_tilt`` from ND towards +RD, and the detector stands on that side, its normal
+90 - sample_tilt + tilt degrees from ND towards +RD.  Row 0 is the top of the screen; an image is
 what an observer at the detector sees when looking at the sample.
 """
 

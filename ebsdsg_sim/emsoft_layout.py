@@ -23,6 +23,8 @@ from ebsdsg_sim.symmetry import hall_number_for
 ASCII = h5py.string_dtype("ascii")
 #: Last space group of EMsoft's crystal systems 7 (triclinic), 6, 3, 2, 5 (trigonal), 4, 1 (cubic).
 _SYSTEMS = ((2, 7), (15, 6), (74, 3), (142, 2), (167, 5), (194, 4), (230, 1))
+#: Groups that EMsoft numbers 231 to 237 when their axes are rhombohedral.
+_RHOMBOHEDRAL = (146, 148, 155, 160, 161, 166, 167)
 #: EMMCOpenCL stops every electron after this many scattering events.
 EMSOFT_SCATTERINGS = 300
 
@@ -109,7 +111,7 @@ def read_crystal(file: h5py.File) -> Crystal:
         If the group does not describe a crystal.
     """
     group = file["CrystalData"]
-    space_group = int(group["SpaceGroupNumber"][0])
+    number, choice = (int(group[f"SpaceGroup{k}"][0]) for k in ("Number", "Setting"))
     # Single precision stores 1/3 as 0.33333334: the digits beyond the seventh are noise.
     rows = [[float(f"{v:.7g}") for v in column] for column in group["AtomData"][()].T]
     cell = group["LatticeParameters"][()].tolist()
@@ -119,10 +121,19 @@ def read_crystal(file: h5py.File) -> Crystal:
             Site(element_symbol(int(z)), (row[0], row[1], row[2]), row[3], row[4])
             for z, row in zip(group["Atomtypes"][()], rows, strict=True)
         )
-        hall = hall_number_for(space_group, int(group["SpaceGroupSetting"][0]))
+        space_group, hall = _setting(number, choice, cell[3:])
         return Crystal(name, tuple(cell), space_group, hall, sites)
     except (CrystalError, ElementError, ValueError) as error:
         raise MasterPatternFileError(f"{file.filename}: CrystalData: {error}") from None
+
+
+def _setting(number: int, choice: int, angles: list[float]) -> tuple[int, int]:
+    """Space group and Hall number of EMsoft's number, its ``SpaceGroupSetting`` and the cell."""
+    group = _RHOMBOHEDRAL[number - 231] if 231 <= number <= 237 else number
+    hall = hall_number_for(group, choice)
+    if group in _RHOMBOHEDRAL and angles[0] == angles[1] == angles[2]:
+        hall += 1  # the International Tables, and spglib, list these axes after the hexagonal ones
+    return group, hall
 
 
 def write_namelists(file: h5py.File, crystal: Crystal, parameters: SimulationParameters) -> None:

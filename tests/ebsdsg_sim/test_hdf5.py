@@ -22,6 +22,7 @@ from ebsdsg_sim.hdf5 import (
 from ebsdsg_sim.masterpattern import MasterPattern
 from ebsdsg_sim.montecarlo import MonteCarlo
 from ebsdsg_sim.parameters import SimulationParameters
+from ebsdsg_sim.standard_structure import distances
 
 PARAMETERS = SimulationParameters(
     npx=6, energy_min=18, mc_pixels=51, depth_max=30, n_electrons=5_000, max_scatterings=300
@@ -223,6 +224,31 @@ def test_a_damaged_emsoft_file_gives_one_clear_error(shared, tmp_path):
         f["CrystalData/Atomtypes"][...] = 200
     with pytest.raises(MasterPatternFileError, match=r"CrystalData.*200"):
         read_master_pattern(path)
+
+
+@pytest.mark.parametrize(("number", "choice"), [(237, 1), (167, 2)])
+def test_rhombohedral_axes_of_emsoft_are_the_same_crystal(tmp_path, number, choice):
+    """EMsoft numbers them 231 to 237."""
+    path, p = tmp_path / "corundum.h5", PARAMETERS
+    write_monte_carlo(path, example().monte_carlo, CRYSTAL, p)
+    a, c = CRYSTAL.cell[0], CRYSTAL.cell[2]
+    edge = np.sqrt(3 * a**2 + c**2) / 3
+    alpha = 2 * np.degrees(np.arcsin(a / 2 / edge))
+    with h5py.File(path, "r+") as f:
+        del f["ebsdsg"]  # as EMsoft leaves it
+        group = f["CrystalData"]
+        group["SpaceGroupNumber"][...], group["SpaceGroupSetting"][...] = number, choice
+        group["LatticeParameters"][...] = [edge] * 3 + [alpha] * 3
+        group["AtomData"][:3] = [[0.352, 0.5564], [0.352, -0.0564], [0.352, 0.25]]
+    found = read_monte_carlo(path)[1]
+    assert (found.space_group, found.hall_number) == (167, 461)
+    assert found.multiplicities == (4, 6) and CRYSTAL.multiplicities == (12, 18)
+    assert found.density == pytest.approx(CRYSTAL.density, rel=1e-6)
+    bonds = []
+    for crystal in (found, CRYSTAL):
+        aluminium, oxygen = crystal.positions
+        bonds.append(np.sort(distances(oxygen - aluminium[0], crystal.lattice))[:6])
+    assert np.allclose(*bonds, atol=1e-5) and bonds[0].max() < 0.2
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,9 @@ def test_unusable_requests_are_refused():
         simulate_monte_carlo(TUNGSTEN, grazing)
     with pytest.raises(MonteCarloError, match="cpu or cuda"):
         simulate_monte_carlo(TUNGSTEN, SimulationParameters(), device="meta")
+    empty = replace(TUNGSTEN, sites=(Site("W", (0, 0, 0), 0.0),))
+    with pytest.raises(MonteCarloError, match="does the cell hold any atom"):
+        simulate_monte_carlo(empty, SimulationParameters())
     with pytest.raises(MonteCarloError, match="accum_z"):
         MonteCarlo(np.zeros((2, 5, 5)), np.zeros((2, 3, 4, 4)), np.array([1.0, 2.0]), 1.0, 1, 1)
 
