@@ -76,6 +76,12 @@ class Workers:
                 self.errors.append(error)
                 return
 
+    def busy(self) -> bool:
+        """Whether a job runs, or has just ended and is not counted yet."""
+        found = states(self.stores)
+        running = {"RUNNING", "RESERVED"} & set(found)
+        return bool(running) or sum(self.done.values()) < found["COMPLETED"]
+
     def stop(self) -> None:
         self._stop.set()
         for thread in self._threads:
@@ -93,7 +99,7 @@ def test_pause_holds_and_resume_lets_go_once_beside_workers(stores: Stores, tmp_
             time.sleep(0.4)
             summary = pause(stores, "held")
             assert summary.control == "paused"
-            while {"RUNNING", "RESERVED"} & set(states(stores)):
+            while workers.busy():
                 time.sleep(0.02)
             before = sum(workers.done.values())
             time.sleep(0.3)
