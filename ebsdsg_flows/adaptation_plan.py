@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 KEY = re.compile("[0-9a-f]{64}")
 """What the key of a document looks like."""
 
+FINAL = "final"
+"""Under which a campaign keeps what the ensemble of its final models found."""
+
 
 class AdaptationPlan(BaseModel):
     """One method, run with several seeds on one target, and the ensemble of the runs.
@@ -74,6 +77,8 @@ class AdaptationPlan(BaseModel):
         """
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,31}", name):
             raise ValueError(f"adaptation: {name!r} is not a name of letters, digits, _ and -")
+        if name == FINAL:
+            raise ValueError(f"adaptation: {name!r} is what the final models' ensemble is called")
         known = list(datasets)
         for source in self.sources:
             if source not in known:

@@ -7,6 +7,7 @@ from typing import Any
 
 from jobflow import Flow, Maker
 
+from ebsdsg_flows.adaptation_plan import FINAL
 from ebsdsg_flows.flows.adaptation import AdaptationFlowMaker
 from ebsdsg_flows.jobs.adaptation import EnsembleMaker
 from ebsdsg_flows.jobs.learning import (
@@ -99,7 +100,7 @@ class LearningFlowMaker(Maker):
             calibration = CalibrationMaker(name=title.replace("train", "calibrate", 1))
             finals += [final, calibration.make(final.output, evaluation)]
         if self.final_seeds > 1:
-            ensemble = EnsembleMaker(name=f"ensemble {name}", title="final")
+            ensemble = EnsembleMaker(name=f"ensemble {name}", title=FINAL)
             runs = [calibrated.output for calibrated in finals[1::2]]
             finals.append(ensemble.make(runs, dataset, campaign))
         return finals

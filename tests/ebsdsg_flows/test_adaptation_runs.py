@@ -140,6 +140,8 @@ def test_plans_are_checked_when_the_campaign_is_read() -> None:
         leaking.check("mcc", ["a"], "a")
     with pytest.raises(ValueError, match="is not a name"):
         plan.check("m c c", ["a"], None)
+    with pytest.raises(ValueError, match="'final' is what the final models' ensemble"):
+        plan.check("final", ["a"], None)
     with pytest.raises(ValidationError, match="unknown adaptation setting lr"):
         AdaptationPlan(sources=("a",), target="b", settings={"lr": 1})
 
