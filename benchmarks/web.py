@@ -36,7 +36,12 @@ from queries import GROUPS, documents, fill
 
 from ebsdsg_ml.dataset_file import open_dataset
 from ebsdsg_ml.datasets import PatternSource, build_dataset
-from ebsdsg_ml.metrics import class_accuracies, confusion_matrix, phase_accuracies
+from ebsdsg_ml.metrics import (
+    class_accuracies,
+    confusion_matrix,
+    overall_accuracy,
+    phase_accuracies,
+)
 from ebsdsg_ml.recipe import DatasetRecipe
 from ebsdsg_sim.crystal import Crystal
 from ebsdsg_sim.hdf5 import write_master_pattern
@@ -267,6 +272,7 @@ def add_training(stores: Stores, root: Path, n: int = 10) -> tuple[str, str]:
                 n_patterns=len(truth),
                 file=reference(answers, root),
                 summary={
+                    "accuracy": overall_accuracy(matrix).to_dict(),
                     "confusion": matrix.tolist(),
                     "by_class": class_accuracies(matrix, GROUPS),
                 },
