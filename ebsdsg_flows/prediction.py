@@ -30,7 +30,7 @@ def find_model(name: str) -> AnyModel:
     ModelNotFound
         If it is none of these, the beginning of several keys, or has no finished model, or all
         members of the ensemble have collapsed.
-    ebsdsg_ml.pattern_model.ModelFileError
+    ebsdsg_ml.model_file.ModelFileError
         If the file is damaged or of another kind.
     """
     from ebsdsg_ml.ensemble_model import EnsembleModel, load_model

@@ -146,6 +146,7 @@ def run_tables(stores: Stores, run: Mapping[str, Any]) -> dict[str, Any]:
 
     config, adaptation = run["config"], run.get("adaptation") or {}
     dataset = stores.datasets.find_one({"key": run["dataset"]}, {"_id": False}) or {}
+    titled = {dataset_title(run["labels"], run["labels"]): dataset}
     campaigns = stores.campaigns.find({"training_runs": run["key"]}, {"key": True})
     computed = run.get("computed_with") or {}
     answered = stores.predictions.find_one(
@@ -183,7 +184,7 @@ def run_tables(stores: Stores, run: Mapping[str, Any]) -> dict[str, Any]:
         "gallery": [],
         "pixels": PIXELS,
         "shown_of": 0,
-        "samples": _samples({f"{run['labels']} groups": dataset} if dataset else {}),
+        "samples": _samples(titled),
         "provenance": _pairs(
             {
                 "training run": run["key"],
@@ -195,7 +196,7 @@ def run_tables(stores: Stores, run: Mapping[str, Any]) -> dict[str, Any]:
                 "precision": computed.get("precision"),
                 "best epoch": computed.get("best_epoch"),
                 "model (sha256)": (run.get("checkpoint") or {}).get("sha256"),
-                **_dataset_hashes({f"{run['labels']} groups": dataset} if dataset else {}),
+                **_dataset_hashes(titled),
                 **_packages(),
             }
         ),

@@ -20,8 +20,13 @@ from torch import Tensor, nn
 
 from ebsdsg_ml.calibration import Calibration
 from ebsdsg_ml.dataset_file import CODE_VERSION
-from ebsdsg_ml.model_file import ModelFileError as ModelFileError
-from ebsdsg_ml.model_file import read_content, state_sha256, usable, write_content
+from ebsdsg_ml.model_file import (
+    ModelFileError,
+    read_content,
+    state_sha256,
+    usable,
+    write_content,
+)
 from ebsdsg_ml.models import GreyRepeated, rebuild_model
 from ebsdsg_ml.temperature import soft_max
 from ebsdsg_ml.transforms import Preprocessing

@@ -24,17 +24,15 @@ def training_figures(runs: Sequence[Mapping[str, Any]]) -> list[NamedFigure]:
     """
     from ebsdsg_ml.analysis.runs import run_table
     from ebsdsg_ml.figures import method_figure, run_table_figure, training_figure
+    from ebsdsg_ml.figures.training import any_held_out
 
     figures = []
     histories = {run_name(run): run["epochs"] for run in runs if run["epochs"]}
     if histories:
-        held_out = any(
-            row.get("validation_accuracy") is not None
-            for rows in histories.values()
-            for row in rows
-        )
         text = "Loss and accuracy after every epoch, of the training"
-        text += " and of what was held out." if held_out else "; nothing was held out."
+        text += (
+            " and of what was held out." if any_held_out(histories) else "; nothing was held out."
+        )
         figures.append(NamedFigure("training", "Training", text, training_figure(histories)))
     same = _of_the_same_phases(runs)
     if len(same) > 1:

@@ -140,7 +140,7 @@ class Guard:
                 headers={"Retry-After": str(wait)},
             )
         scope["state"]["acts"] = acts
-        root, path = scope.get("root_path", ""), _path(scope)
+        root, path = scope.get("root_path", ""), path_of(scope)
         public = path.startswith(PUBLIC)
         if scope["method"] in SAFE:
             if public or acts or self.access.open_reading:
@@ -190,7 +190,7 @@ class Guard:
 
     def _largest(self, scope: Scope) -> int:
         """Bytes that the body of a request may have."""
-        patterns = _path(scope) in COMPUTING
+        patterns = path_of(scope) in COMPUTING
         return self.largest_upload if patterns else min(LARGEST_FORM, self.largest_upload)
 
 
@@ -206,7 +206,7 @@ def place(scope: Scope) -> str:
     A form was sent from the page that the ``Referer`` names; where that is none of this server's,
     or too long to be kept, the place is the first page.
     """
-    path, query = quote(_path(scope)), scope.get("query_string", b"").decode("latin-1")
+    path, query = quote(path_of(scope)), scope.get("query_string", b"").decode("latin-1")
     if scope["method"] not in SAFE:
         headers = Headers(scope=scope)
         sent_from = urlsplit(headers.get("referer", ""))
@@ -224,7 +224,8 @@ def here(back: str) -> str:
     return back if ours else "/"
 
 
-def _path(scope: Scope) -> str:
+def path_of(scope: Scope) -> str:
+    """Path that was asked for, below the path of the proxy."""
     return str(scope["path"]).removeprefix(scope.get("root_path", ""))
 
 

@@ -142,7 +142,8 @@ def _read(files: tuple[tuple[Path, str], ...], together: bool = False) -> AnyMod
     """Models as one; the text beside each path reads it anew when the file has changed."""
     from ebsdsg_ml.ensemble import EnsembleError
     from ebsdsg_ml.ensemble_model import EnsembleModel, load_model
-    from ebsdsg_ml.pattern_model import ModelFileError, PatternModel
+    from ebsdsg_ml.model_file import ModelFileError
+    from ebsdsg_ml.pattern_model import PatternModel
 
     try:
         models = [load_model(path) for path, _ in files]

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from ebsdsg_flows.web.access import Access
 from ebsdsg_flows.web.figures import templates
-from ebsdsg_flows.web.guard import SAFE, place
+from ebsdsg_flows.web.guard import SAFE, path_of, place
 from ebsdsg_flows.web.tries import Tries
 from stores.documents import FileReference, short
 
@@ -118,8 +118,7 @@ class Site:
         status : of the answer.
         message : one sentence.
         """
-        path = str(request.scope["path"]).removeprefix(request.scope.get("root_path", ""))
-        first = path.strip("/").partition("/")[0]
+        first = path_of(request.scope).strip("/").partition("/")[0]
         section = next((entry[:2] for entry in NAVIGATION if entry[0] == first), ("", "Campaigns"))
         sent = request.method not in SAFE
         return self.page(

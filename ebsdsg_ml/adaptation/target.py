@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from ebsdsg_ml.adaptation.domains import DomainError, Labelled, check_patterns
 from ebsdsg_ml.dataset_file import DatasetError, open_dataset
 from ebsdsg_ml.experimental.known_phases import known_classes
-from ebsdsg_ml.experimental.pattern_set import is_pattern_set
+from ebsdsg_ml.experimental.pattern_set import is_pattern_set, patterns_sha256
 from ebsdsg_ml.experimental.processing import PatternProcessing
 from ebsdsg_ml.experimental.read import read_patterns
 from ebsdsg_ml.experimental.scan import PatternFileError
@@ -111,7 +110,7 @@ def read_target(
             f"the target's patterns were processed otherwise than the sources' ({', '.join(other)})"
             "; the model takes patterns like the target's"
         )
-    digest = hashlib.sha256(patterns.tobytes()).hexdigest()
+    digest = patterns_sha256(patterns)
     return TargetPatterns(patterns, labels, digest, own, quality, tuple(remarks))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ebsdsg_ml.experimental.scan import Geometry, Microscope, PatternFileError, Scan
+from ebsdsg_ml.experimental.scan import Geometry, Microscope, PatternFileError, Scan, azimuth_of
 
 LARGEST_MAP = 20_000_000
 """Points of a map above which the table of an ebsp file is not believed."""
@@ -222,9 +222,7 @@ def read_nordif(path: Path) -> Scan:
     static = read_image(background) if background.is_file() else None
     if static is not None and static.shape != shape[1:]:
         raise PatternFileError(f"{background}: {static.shape} pixels, the patterns {shape[1:]}")
-    elevation, azimuthal = (
-        _number(settings.get(("Detector angles", k))) for k in ("Elevation", "Azimuthal")
-    )
+    elevation = _number(settings.get(("Detector angles", "Elevation")))
     return Scan(
         path,
         "NORDIF",
@@ -235,8 +233,8 @@ def read_nordif(path: Path) -> Scan:
         geometry=Geometry(
             # NORDIF's elevation is positive when the screen looks up
             tilt=None if elevation is None else 0.0 - elevation,
-            # kikuchipy's reading is followed: its azimuthal has the other sign than ours
-            azimuth=None if azimuthal is None else 0.0 - azimuthal,
+            # kikuchipy's reading, as its own angle, is followed
+            azimuth=azimuth_of(_number(settings.get(("Detector angles", "Azimuthal")))),
             sample_tilt=_number(settings.get(("Microscope", "Tilt angle"))),
         ),
         microscope=Microscope(

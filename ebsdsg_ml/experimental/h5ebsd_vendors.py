@@ -8,18 +8,13 @@ from typing import Any
 import numpy as np
 
 from ebsdsg_ml.experimental.h5ebsd_source import Source
-from ebsdsg_ml.experimental.scan import Microscope, Scan, stated_centre
+from ebsdsg_ml.experimental.scan import Microscope, Scan, azimuth_of, stated_centre
 
 
 def _columns(*values: np.ndarray | None) -> np.ndarray | None:
     """Three columns side by side, None if one is missing."""
     given = [v for v in values if v is not None]
     return np.stack(given, axis=-1) if len(given) == len(values) else None
-
-
-def _turned(azimuthal: float | None) -> float | None:
-    """Azimuth of the screen, which has the other sign than kikuchipy's ``azimuthal``."""
-    return None if azimuthal is None else 0.0 - azimuthal
 
 
 NOT_STATED = "the file does not say the pattern centre"
@@ -59,7 +54,7 @@ def _kikuchipy(source: Source) -> Scan:
         None if euler is None else np.degrees(euler),
         {
             "tilt": source.number(f"{header}/elevation_angle"),
-            "azimuth": _turned(source.number(f"{header}/azimuth_angle")),
+            "azimuth": azimuth_of(source.number(f"{header}/azimuth_angle")),
             "twist": source.number(f"{header}/twist_angle"),
             "sample_tilt": source.number(f"{header}/sample_tilt"),
         },
@@ -124,7 +119,7 @@ def _edax(source: Source) -> Scan:
         {
             "tilt": source.number(f"{header}/Camera Elevation Angle"),
             # no pattern settles EDAX's sense: kikuchipy's reading, as its own angle, is followed
-            "azimuth": _turned(source.number(f"{header}/Camera Azimuthal Angle")),
+            "azimuth": azimuth_of(source.number(f"{header}/Camera Azimuthal Angle")),
             "sample_tilt": source.number(f"{header}/Sample Tilt"),
         },
         microscope=Microscope(None, source.number(f"{header}/Working Distance")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ebsdsg_ml.experimental.pattern_set import PatternSet
+from ebsdsg_ml.experimental.pattern_set import PatternSet, patterns_sha256
 from ebsdsg_ml.experimental.processing import PatternProcessing
 from ebsdsg_ml.experimental.read import read_patterns
 from ebsdsg_ml.experimental.scan import PatternFileError
@@ -92,7 +91,7 @@ def known_answers(model: AnyModel, paths: Sequence[str | Path]) -> KnownAnswers:
     logits, truth, names = [], [], []
     for path in paths:
         held = read_patterns(path, processing=processing)
-        if hashlib.sha256(held.patterns.tobytes()).hexdigest() in targets:
+        if patterns_sha256(held.patterns) in targets:
             raise PatternFileError(
                 f"{path} holds the patterns that the model was adapted to: what it says of them "
                 "tells nothing of other phases"

@@ -31,6 +31,11 @@ CHUNK = 256
 """Patterns copied or digested at once."""
 
 
+def patterns_sha256(patterns: np.ndarray) -> str:
+    """Digest of the pixels, by which a model's file knows again what it was adapted to."""
+    return hashlib.sha256(patterns.tobytes()).hexdigest()
+
+
 @dataclass(frozen=True)
 class PatternSet:
     """Processed patterns and what is known of each.

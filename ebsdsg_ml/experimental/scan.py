@@ -21,6 +21,11 @@ class PatternFileError(ValueError):
     """A file with patterns is missing, broken or of no known kind; the message says what to do."""
 
 
+def azimuth_of(azimuthal: float | None) -> float | None:
+    """Azimuth of the screen [degrees], which has the other sign than kikuchipy's ``azimuthal``."""
+    return None if azimuthal is None else 0.0 - azimuthal
+
+
 @dataclass(frozen=True)
 class Geometry:
     """Where the screen stood, as far as it is known.

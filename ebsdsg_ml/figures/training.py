@@ -11,6 +11,18 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+def any_held_out(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
+    """Whether a run says how it did on held-out phases; one on all phases held nothing out.
+
+    Parameters
+    ----------
+    histories : see :func:`training_figure`.
+    """
+    return any(
+        row.get("validation_accuracy") is not None for rows in histories.values() for row in rows
+    )
+
+
 def training_figure(
     histories: Mapping[str, Sequence[Mapping[str, Any]]], title: str = ""
 ) -> Figure:
@@ -65,8 +77,7 @@ def training_figure(
     figure.update_yaxes(title="cross entropy [nat]", rangemode="tozero", row=1, col=1)
     figure.update_yaxes(title="accuracy [%]", range=[0, 102], row=2, col=1)
     kinds = [("training", "dot", "circle-open"), ("held out", "solid", "circle")]
-    # a run on all phases held nothing out
-    if all(row.get("validation_accuracy") is None for rows in histories.values() for row in rows):
+    if not any_held_out(histories):
         kinds = kinds[:1]
     for part, dash, symbol in kinds:
         figure.add_trace(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from waiting_simulation import waiting_simulation
+
 from ebsdsg_flows.advance import begin, settle
 from ebsdsg_flows.campaign import load_campaign
 from ebsdsg_flows.control import cancel, resume
 from ebsdsg_flows.submit import submit
 from stores.collections import Stores
-from stores.documents import EngineReference, Failure, SimulationDocument
+from stores.documents import Failure
 from stores.runs import claim, retry
 from stores.states import State
 
@@ -28,21 +30,6 @@ def submitted(stores: Stores, folder: Path, name: str = "c") -> list[str]:
     path.write_text(CAMPAIGN.format(name=name))
     submit(load_campaign(path), stores)
     return sorted(member["key"] for member in stores.members.find({"campaign": name}))
-
-
-def waiting(stores: Stores, cell: float) -> str:
-    """Key of a simulation that waits."""
-    simulation = SimulationDocument.of(
-        material_id="mp-23",
-        formula="Ni",
-        crystal={"cell": [cell], "sites": [], "space_group": 225, "hall_number": 523},
-        parameters={},
-        engine=EngineReference(name="builtin", physics_version="1"),
-        space_group=225,
-        relabelled=225,
-    )
-    stores.add(simulation)
-    return simulation.key
 
 
 def ended(stores: Stores, key: str, state: State) -> None:
@@ -67,7 +54,7 @@ def test_learning_waits_for_a_simulation_that_was_given_to_another_worker(
     stores: Stores, tmp_path: Path
 ) -> None:
     first, second = submitted(stores, tmp_path)
-    keys = [waiting(stores, 0.35), waiting(stores, 0.36)]
+    keys = [waiting_simulation(stores, cell=0.35).key, waiting_simulation(stores, cell=0.36).key]
     for member, key in zip((first, second), keys, strict=True):
         begin(stores, member, key)
     ended(stores, keys[0], State.COMPLETED)
@@ -91,7 +78,7 @@ def test_a_simulation_ends_for_every_campaign_that_waits_for_it(
     stores: Stores, tmp_path: Path
 ) -> None:
     mine, theirs = submitted(stores, tmp_path), submitted(stores, tmp_path, "other")
-    keys = [waiting(stores, 0.35), waiting(stores, 0.36)]
+    keys = [waiting_simulation(stores, cell=0.35).key, waiting_simulation(stores, cell=0.36).key]
     for members in (mine, theirs):
         for member, key in zip(members, keys, strict=True):
             begin(stores, member, key)
@@ -114,7 +101,7 @@ def test_learning_that_came_due_while_cancelled_is_added_by_resume(
 ) -> None:
     members = submitted(stores, tmp_path)
     for number, member in enumerate(members):
-        key = waiting(stores, 0.35 + number)
+        key = waiting_simulation(stores, cell=0.35 + number).key
         begin(stores, member, key)
         ended(stores, key, State.COMPLETED)
     cancel(stores, "c")

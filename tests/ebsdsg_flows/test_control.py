@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 from fireworks import FWAction, FWorker, LaunchPad
+from waiting_simulation import waiting_simulation
 
 from ebsdsg_flows.campaign import Campaign, load_campaign
 from ebsdsg_flows.control import ControlError, cancel, pause, regulate, resume
 from ebsdsg_flows.submit import submit
 from stores.collections import Stores
-from stores.documents import EngineReference, MemberDocument, SimulationDocument
+from stores.documents import MemberDocument, SimulationDocument
 from stores.runs import claim
 from stores.states import State
 
@@ -167,16 +168,7 @@ def test_what_somebody_paused_with_lpad_stays_paused(stores: Stores, tmp_path: P
 def begin_first(stores: Stores, campaign: str = "held", **place: Any) -> tuple[Any, Any]:
     """A running simulation of the first member, as a worker makes it."""
     member = stores.members.find_one({"campaign": campaign})
-    simulation = SimulationDocument.of(
-        material_id=member["material_id"],
-        formula="Ni",
-        crystal={"cell": [0.35], "sites": [], "space_group": 225, "hall_number": 523},
-        parameters={"of": campaign},
-        engine=EngineReference(name="builtin", physics_version="1"),
-        space_group=225,
-        relabelled=225,
-    )
-    stores.add(simulation)
+    simulation = waiting_simulation(stores, material_id=member["material_id"], of=campaign)
     stores.members.update_one(
         {"key": member["key"]}, {"$set": {"simulation": simulation.key, "outcome": "open"}}
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from waiting_simulation import waiting_simulation
 
 from ebsdsg_flows import attempts
 from ebsdsg_flows.attempts import SimulationFailed
@@ -16,7 +17,7 @@ from ebsdsg_flows.engines.base import EngineFailure, EngineResult
 from ebsdsg_flows.runstate import run_monte_carlo, run_simulation
 from ebsdsg_sim.parameters import SimulationParameters
 from stores.collections import Stores
-from stores.documents import EngineReference, Failure, SimulationDocument
+from stores.documents import Failure, SimulationDocument
 from stores.runs import claim, retry
 from stores.states import State
 
@@ -41,17 +42,7 @@ class GivesUp(BuiltinEngine):
 
 @pytest.fixture
 def key(stores: Stores) -> str:
-    simulation = SimulationDocument.of(
-        material_id="mp-23",
-        formula="Ni",
-        crystal={"cell": [0.35], "sites": [], "space_group": 225, "hall_number": 523},
-        parameters={},
-        engine=EngineReference(name="builtin", physics_version="1"),
-        space_group=225,
-        relabelled=225,
-    )
-    stores.add(simulation)
-    return simulation.key
+    return waiting_simulation(stores).key
 
 
 def numbers(stores: Stores, key: str) -> list[int]:
