@@ -48,7 +48,7 @@ reference: $(VENV)/.run
 	$(BIN)/python -m ebsdsg_flows.cli.reference docs/reference
 
 test: check docs
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --maxfail 25
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --max-worker-restart 0 --maxfail 25
 
 validation: $(VENV)/.test
 	$(BIN)/python benchmarks/validation.py

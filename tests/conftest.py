@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.numba_cache import own_numba_cache
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+NUMBA_CACHE = own_numba_cache()
+"""Held, so that no other test process compiles into this one's folder."""
 
 FREE_GIB = 4.0
 """Room the tests need where temporary files go: a whole run writes about half of it."""
