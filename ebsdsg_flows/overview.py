@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from ebsdsg_flows.throughput import throughput
+from ebsdsg_flows.throughput import WINDOW, throughput
 from stores.queries import campaign_simulations, counts
 from stores.states import State, now
 
@@ -94,7 +94,9 @@ def _runs(stores: Stores, keys: list[str], condition: dict[str, Any], *fields: s
 def _rate(stores: Stores, keys: list[str], *, left: bool) -> float | None:
     """Simulations completed per hour of work."""
     fields = ("state", "next_stage", "started", "finished", "heartbeat")
-    return throughput(_runs(stores, keys, {}, *fields), now(), left=left)
+    at = now()
+    recent = {"$or": [{"finished": {"$gte": at - WINDOW}}, {"heartbeat": {"$gte": at - WINDOW}}]}
+    return throughput(_runs(stores, keys, recent, *fields), at, left=left)
 
 
 def _oldest_heartbeat(stores: Stores, keys: list[str]) -> dict[str, Any] | None:

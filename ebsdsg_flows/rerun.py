@@ -151,7 +151,10 @@ def rerun(
 
 
 def ready_again(stores: Stores, launchpad: LaunchPad) -> int:
-    """Make the failed fireworks ready whose simulations are waiting.
+    """Make the failed fireworks ready whose simulations are waiting, or have completed.
+
+    One that failed although its simulation completed could not tell its campaign (the database
+    went away): it computes nothing again, and tells it.
 
     Returns
     -------
@@ -177,13 +180,14 @@ def ready_again(stores: Stores, launchpad: LaunchPad) -> int:
         simulation = stores.simulations.find_one(
             {"key": key}, {"state": True, "attempts.walltime": True}
         )
-        if simulation is not None and simulation["state"] == State.WAITING:
-            walltime = simulation["attempts"][-1].get("walltime")
-            if walltime is not None:
-                asked = {"_queueadapter.walltime": queue_walltime(walltime)}
-                launchpad.update_spec([launch["fw_id"]], asked)
-            launchpad.rerun_fw(launch["fw_id"])
-            count += 1
+        if simulation is None or simulation["state"] not in (State.WAITING, State.COMPLETED):
+            continue
+        walltime = simulation["attempts"][-1].get("walltime")
+        if walltime is not None:
+            asked = {"_queueadapter.walltime": queue_walltime(walltime)}
+            launchpad.update_spec([launch["fw_id"]], asked)
+        launchpad.rerun_fw(launch["fw_id"])
+        count += 1
     return count
 
 

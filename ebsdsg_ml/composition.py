@@ -53,6 +53,16 @@ def composition(formula: str) -> tuple[tuple[str, float], ...]:
     return tuple(sorted((symbol, float(amount)) for symbol, amount in levels[0].items()))
 
 
+def proportions(formula: str) -> tuple[tuple[str, float], ...]:
+    """Elements of a formula with their shares of the atoms, sorted by symbol.
+
+    The same for every multiple: ``Al2Ni2`` is ``NiAl``.  Raises as :func:`composition`.
+    """
+    parts = composition(formula)
+    total = sum(amount for _, amount in parts)
+    return tuple((symbol, round(amount / total, 9)) for symbol, amount in parts)
+
+
 def one_spelling(formulas: Iterable[str]) -> dict[str, str]:
     """Each formula with the one that stands for its composition: the first in the alphabet.
 
@@ -65,9 +75,7 @@ def one_spelling(formulas: Iterable[str]) -> dict[str, str]:
     result = {}
     for formula in sorted(set(formulas)):
         try:
-            parts = composition(formula)
-            total = sum(amount for _, amount in parts)
-            key: object = tuple((symbol, round(amount / total, 9)) for symbol, amount in parts)
+            key: object = proportions(formula)
         except CompositionError:
             key = formula
         result[formula] = first.setdefault(key, formula)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ebsdsg_ml.composition import CompositionError, composition
+from ebsdsg_ml.composition import CompositionError, proportions
 from ebsdsg_ml.pattern_source import DatasetError, PatternSource
 
 
@@ -29,10 +29,10 @@ class ExperimentPhase:
 
         Parameters
         ----------
-        formula : reduced formula of the structure.
+        formula : of the structure, in any spelling and any multiple.
         space_group : its true space group.
         """
-        return space_group == self.space_group and composition(formula) == composition(self.formula)
+        return space_group == self.space_group and proportions(formula) == proportions(self.formula)
 
 
 EXPERIMENT = (

@@ -95,15 +95,16 @@ class MasterPatternMaker(Maker):
         Raises
         ------
         ebsdsg_flows.attempts.SimulationFailed
-            If the engine fails; the run's document says why.
+            If the engine fails, the run's document says why; or if the campaign cannot be told of
+            a completed simulation, then :func:`ebsdsg_flows.rerun.ready_again` has it told again.
         """
         from ebsdsg_flows.advance import settle
         from ebsdsg_flows.runstate import run_simulation
 
         with _simulation(self, structure, member) as (stores, key):
             pattern = run_simulation(stores, key, self.engine, self.parameters)
-        if member is not None:
-            settle(stores, member)
+            if member is not None:
+                settle(stores, member)
         return {
             "simulation": key,
             "path": pattern.file.path,

@@ -92,6 +92,8 @@ def router(site: Site) -> APIRouter:
 
     @pages.get("/predict/answers/{key}/{number}")
     def one_answer(request: Request, key: AnswerKey, number: AnswerNumber) -> Response:
+        from ebsdsg_ml.calibration import percent
+
         answered = _kept(kept, key)
         found = _numbered(answered, number)
         if number not in answered.similar:
@@ -106,6 +108,7 @@ def router(site: Site) -> APIRouter:
             answered=answered,
             found=found,
             calibration=answered.asked.card.calibration,
+            percent=percent,
             ranked=sorted(found.probabilities.items(), key=lambda item: -item[1]),
             similar=answered.similar[number],
             become=_become(site, answered.asked, found.space_group),

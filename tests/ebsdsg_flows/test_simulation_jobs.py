@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fireworks import LaunchPad
 from fireworks.core.rocket_launcher import rapidfire
+from pymongo.errors import AutoReconnect
 
 from ebsdsg_flows.campaign import load_campaign
+from ebsdsg_flows.cluster.janitor import Janitor
 from ebsdsg_flows.cluster.launches import make_fworker
 from ebsdsg_flows.engines import BuiltinEngine
 from ebsdsg_flows.engines.base import EngineResult
@@ -34,28 +38,39 @@ def no_beams(engine: Any, crystal: Any, parameters: Any, path: Path, *more: Any)
     return EngineResult(path, "0" * 64, 1, {"mean_strong": [float("nan")]})
 
 
+@pytest.fixture
+def launchpad(stores: Stores, tmp_path: Path) -> LaunchPad:
+    """That of one submitted campaign with one simulation."""
+    path = tmp_path / "one.yaml"
+    path.write_text(CAMPAIGN)
+    submit(load_campaign(path), stores)
+    return stores.launchpad(strm_lvl="CRITICAL")
+
+
+@pytest.fixture
+def work(launchpad: LaunchPad, root: Path, tmp_path: Path) -> Callable[[], None]:
+    """Run what is ready."""
+    launches = tmp_path / "launches"
+    launches.mkdir()
+
+    def run() -> None:
+        worker = make_fworker(root)
+        rapidfire(launchpad, worker, m_dir=str(launches), max_loops=1, sleep_time=0.1)
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("simulate", "says"), [(no_space, "No space left on device"), (no_beams, "beam counts [nan]")]
 )
 def test_whatever_ends_a_simulation_it_can_be_sent_again(
     stores: Stores,
-    root: Path,
-    tmp_path: Path,
+    launchpad: LaunchPad,
+    work: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
     simulate: Any,
     says: str,
 ) -> None:
-    path = tmp_path / "one.yaml"
-    path.write_text(CAMPAIGN)
-    submit(load_campaign(path), stores)
-    launchpad = stores.launchpad(strm_lvl="CRITICAL")
-
-    def work() -> None:
-        launches = tmp_path / "launches"
-        launches.mkdir(exist_ok=True)
-        worker = make_fworker(root)
-        rapidfire(launchpad, worker, m_dir=str(launches), max_loops=1, sleep_time=0.1)
-
     with monkeypatch.context() as broken:
         broken.setattr(BuiltinEngine, "simulate", simulate)
         work()
@@ -72,3 +87,27 @@ def test_whatever_ends_a_simulation_it_can_be_sent_again(
     simulation = stores.simulations.find_one({})
     assert (simulation["state"], len(simulation["attempts"])) == ("completed", 2)
     assert stores.members.find_one({})["outcome"] == "ended"
+
+
+def test_a_completed_simulation_whose_campaign_was_not_told_tells_it_by_itself(
+    stores: Stores,
+    launchpad: LaunchPad,
+    work: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def gone(*arguments: Any, **options: Any) -> None:
+        raise AutoReconnect("the database went away")
+
+    with monkeypatch.context() as away:
+        away.setattr("ebsdsg_flows.advance.settle", gone)
+        work()
+    assert stores.simulations.find_one({})["state"] == "completed"
+    assert launchpad.fireworks.find_one({"state": "FIZZLED"}) is not None
+    assert stores.members.find_one({})["outcome"] == "open"
+
+    assert Janitor(stores, launchpad).round().ready == 1
+    work()
+    assert launchpad.fireworks.find_one({"state": "FIZZLED"}) is None
+    assert stores.members.find_one({})["outcome"] == "ended"
+    assert stores.runs.count_documents({}) == 1  # nothing was computed twice
+    assert Janitor(stores, launchpad).round().ready == 0

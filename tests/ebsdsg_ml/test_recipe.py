@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebsdsg_ml.composition import CompositionError, composition
+from ebsdsg_ml.composition import CompositionError, composition, proportions
 from ebsdsg_ml.exclusion import ExclusionError
+from ebsdsg_ml.experiment import EXPERIMENT
 from ebsdsg_ml.recipe import DatasetRecipe, RecipeError
 from ebsdsg_ml.shares import patterns_per_phase, patterns_per_phase_and_fold
 
@@ -66,6 +67,9 @@ def test_compositions_of_formulas() -> None:
     assert composition("Ni3Al") == composition("AlNi3") != composition("AlNi2")
     assert dict(composition("Li(CuN)3")) == {"Li": 1, "Cu": 3, "N": 3}
     assert dict(composition("Mg(Si(OH)2)3")) == {"Mg": 1, "Si": 3, "O": 6, "H": 6}
+    assert proportions("Al2Ni2") == proportions("NiAl") == (("Al", 0.5), ("Ni", 0.5))
+    assert EXPERIMENT[0].is_compound("Ni6Fe2", 221)
+    assert not EXPERIMENT[0].is_compound("Ni6Fe2", 225)
     for bad in ("", "ni", "Ni)", "(Ni", "Ni-Al"):
         with pytest.raises(CompositionError):
             composition(bad)

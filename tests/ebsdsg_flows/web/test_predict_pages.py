@@ -69,7 +69,7 @@ def test_a_pattern_is_answered_with_what_the_model_does_not_know(
     assert group in ("221", "225", "229") and 33 <= int(percent) <= 100
     # a random network is not sure of three groups, and its calibration says so
     assert "The model abstains" in text and "cannot be excluded" in text
-    assert "with probability 90 %" in text and CALIBRATION.fitted_on in text
+    assert "with probability 90% where" in text and CALIBRATION.fitted_on in text
     assert "above 100.00 a pattern is called unknown" in text
     assert "near groups" in text and "one step away in the subgroup graph" in text
     # the pattern was one of the data set: it is found, and nothing is more like it
@@ -80,16 +80,32 @@ def test_a_pattern_is_answered_with_what_the_model_does_not_know(
     assert np.asarray(Image.open(io.BytesIO(seen.content))).shape == (32, 32)
 
 
+def change_card(stores: Stores, root: Path, **changes: object) -> None:
+    """Give the model of run-1 another card."""
+    run = stores.training_runs.find_one({"key": "run-1"})
+    model = PatternModel.load(root / run["checkpoint"]["path"])
+    model.card = replace(model.card, **changes)
+    path = model.save(root / "training" / "changed.pt")
+    changed = {"checkpoint": {"path": "training/changed.pt", "bytes": path.stat().st_size,
+                              "sha256": "1" * 64}}  # fmt: skip
+    stores.training_runs.update_one({"key": "run-1"}, {"$set": changed})
+
+
+def test_what_a_calibration_can_never_say_is_said(
+    site: Site, stores: Stores, root: Path, png: Callable
+) -> None:
+    few = replace(CALIBRATION, coverage=0.995, set_threshold=1.0)
+    change_card(stores, root, calibration=few)
+    client = site()
+    text = client.get(send(client, ("p.png", png(7))).headers["location"]).text
+    assert "with probability 99.5% where" in text
+    assert "6 phases are too few for sets of 99.5% (199 are needed): every set holds all" in text
+
+
 def test_a_relabelled_group_is_called_so_wherever_it_stands(
     site: Site, stores: Stores, root: Path, dataset: str, png: Callable
 ) -> None:
-    run = stores.training_runs.find_one({"key": "run-1"})
-    model = PatternModel.load(root / run["checkpoint"]["path"])
-    model.card = replace(model.card, label="relabelled")
-    path = model.save(root / "training" / "relabelled.pt")
-    changed = {"checkpoint": {"path": "training/relabelled.pt", "bytes": path.stat().st_size,
-                              "sha256": "1" * 64}}  # fmt: skip
-    stores.training_runs.update_one({"key": "run-1"}, {"$set": changed})
+    change_card(stores, root, label="relabelled")
     client = site()
     address = send(client, ("p.png", png(7))).headers["location"]
     group = re.search(r"<h1>.*? \((\d+)\)</span>, \d+ %</h1>", client.get(address).text)[1]
