@@ -1,4 +1,4 @@
-"""Progress bars of a running campaign, read from the database."""
+"""Progress bars, and those of a running campaign, read from the database."""
 
 from __future__ import annotations
 
@@ -6,7 +6,38 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from stores.collections import Stores
+
+
+def bars(width: int, *, quiet: bool = False) -> Progress:
+    """Bars on standard error whose tasks have a field ``now``: what is done at present.
+
+    Parameters
+    ----------
+    width : of their names [characters].
+    quiet : draw nothing.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    return Progress(
+        TextColumn(f"{{task.description:{width}}}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[now]}", markup=False),
+        console=Console(stderr=True),
+        disable=quiet,
+        refresh_per_second=4,
+    )
 
 
 class ProgressDisplay:
@@ -19,26 +50,8 @@ class ProgressDisplay:
     """
 
     def __init__(self, stores: Stores, *, quiet: bool = False) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-        )
-
         self._stores = stores
-        self._progress = Progress(
-            TextColumn("{task.description:16}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[now]}", markup=False),
-            console=Console(stderr=True),
-            disable=quiet,
-            refresh_per_second=4,
-        )
+        self._progress = bars(16, quiet=quiet)
         self._patterns = self._progress.add_task("master patterns", total=None, now="")
         self._learning = self._progress.add_task("learning", total=None, now="", visible=False)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from ebsdsg_flows.progress import bars
+
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
@@ -18,26 +20,8 @@ class ImportDisplay:
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-        )
-
         self._quiet = quiet
-        self._progress = Progress(
-            TextColumn("{task.description:10}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[now]}", markup=False),
-            console=Console(stderr=True),
-            disable=quiet,
-            refresh_per_second=4,
-        )
+        self._progress = bars(10, quiet=quiet)
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
