@@ -82,7 +82,7 @@ def _finals(stores: Stores, name: str) -> list[str]:
     campaign = stores.campaigns.find_one({"key": name}) or {}
     mine = {"key": {"$in": campaign["training_runs"]}, "fold": None, "adaptation": None}
     runs = list(
-        stores.training_runs.find({**mine, "state": "completed"}, {"key": True})
+        stores.training_runs.find({**mine, "state": "completed"}, {"key": True, "dataset": True})
         .sort("created", -1)
         .limit(campaign["parameters"].get("final_seeds", 1))
     )
@@ -91,7 +91,8 @@ def _finals(stores: Stores, name: str) -> list[str]:
             f"campaign {name} has no finished final model: its file names one as `final_model`, "
             f"and `ebsdsg status {name}` says how far it is"
         )
-    return [run["key"] for run in runs]
+    # a learning that is not through has fewer: those of the one before learned something else
+    return [run["key"] for run in runs if run["dataset"] == runs[0]["dataset"]]
 
 
 def _file_of_run(stores: Stores, key: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,12 @@ def test_folds_judge_each_other_and_calibrate_the_final_model(
     named = find_model("little")
     assert isinstance(named, PatternModel)
     assert named.weights_sha256() == load_model(root / final.checkpoint.path).weights_sha256()
+    # two are wanted: one of an earlier learning, from another data set, does not stand in
+    earlier = {"key": "e" * 64, "dataset": "0" * 64, "created": final.created - timedelta(days=1)}
+    stores.save(final.model_copy(update=earlier))
+    two = {"parameters": {"final_seeds": 2}, "training_runs": [final.key, "e" * 64]}
+    stores.save(campaign.model_copy(update=two))
+    assert isinstance(find_model("little"), PatternModel)
     with pytest.raises(ModelNotFound, match=r"no model file at .*none\.pt"):
         find_model(str(tmp_path / "none.pt"))
 
