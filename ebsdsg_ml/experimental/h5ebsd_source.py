@@ -25,8 +25,18 @@ def plain_value(item: h5py.Dataset) -> Any:
     if isinstance(value, np.ndarray) and value.size == 1 and value.dtype.names is None:
         value = value.reshape(())[()]
     if isinstance(value, bytes):
-        return value.decode("latin-1").rstrip("\0")
+        return _text(value).rstrip("\0")
     return value
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        whole = value[: error.start]
+        if error.reason == "unexpected end of data" and not whole.isascii():
+            return whole.decode("utf-8")  # orix keeps as many bytes as the text has letters, plus 1
+        return value.decode("latin-1")  # as older programs on Windows write it
 
 
 @dataclass(frozen=True)
@@ -102,10 +112,13 @@ class Source:
         return value if value.max() > value.min() else None
 
     def phases(self, where: str, names: Sequence[str], groups: Sequence[str]) -> dict[int, Any]:
-        """Phases below a group of the header, by the number that the file gives them."""
+        """Phases below a group of the header, by the number that the file gives them.
+
+        A negative number is none: kikuchipy calls -1 ``not_indexed``.
+        """
         found: dict[int, PhaseName] = {}
         for key, item in self.scan.get(where, {}).items():
-            if not isinstance(item, h5py.Group) or not key.lstrip("-").isdigit():
+            if not isinstance(item, h5py.Group) or not key.isdigit():
                 continue
             name = next((str(plain_value(item[k])) for k in names if k in item), "")
             stated = [plain_value(item[k]) for k in groups if k in item]

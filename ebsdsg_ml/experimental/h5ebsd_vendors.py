@@ -41,17 +41,14 @@ def _kikuchipy(source: Source) -> Scan:
     phases = phases or source.phases(
         f"{header}/Phases", ("material_name", "formula"), ("space_group",)
     )
-    angles = [source.value(f"{crystal_map}/data/{name}") for name in ("phi1", "Phi", "phi2")]
-    per = [None if a is None else np.asarray(a, float).reshape(n, -1)[:, 0] for a in angles]
-    euler = _columns(*per)
-    ids = source.value(f"{crystal_map}/data/phase_id")
+    ids, euler, remarks = _kikuchipy_map(source, crystal_map, n)
     return source.scan_of(
         "kikuchipy HDF5",
         (shape, read),
         pc,
         phases,
-        None if ids is None else np.atleast_1d(ids).ravel(),
-        None if euler is None else np.degrees(euler),
+        ids,
+        euler,
         {
             "tilt": source.number(f"{header}/elevation_angle"),
             "azimuth": azimuth_of(source.number(f"{header}/azimuth_angle")),
@@ -66,7 +63,38 @@ def _kikuchipy(source: Source) -> Scan:
             str(source.value(f"{header}/detector", "")).strip(),
         ),
         frame="as in the file, kikuchipy's: EDAX RD, TD, ND",
+        remarks=remarks,
     )
+
+
+def _kikuchipy_map(
+    source: Source, where: str, n: int
+) -> tuple[np.ndarray | None, np.ndarray | None, tuple[str, ...]]:
+    """Phase ids and Bunge angles [degrees] of the patterns, and remarks on what was not taken.
+
+    A cropped signal keeps the map of the whole scan on the disk; ``is_in_data`` marks its points.
+    """
+    names = ("phase_id", "phi1", "Phi", "phi2")
+    columns = [source.value(f"{where}/data/{name}") for name in names]
+    if any(column is None for column in columns):
+        return None, None, ()
+    columns = [np.atleast_1d(column) for column in columns]
+    inside = np.atleast_1d(source.value(f"{where}/data/is_in_data", True)).astype(bool)
+    if len(inside) > n and inside.sum() == n and {len(c) for c in columns} == {len(inside)}:
+        columns = [column[inside] for column in columns]
+    lengths = sorted({len(column) for column in columns})
+    if lengths != [n]:
+        points = " or ".join(map(str, lengths))
+        remark = f"the crystal map has {points} points for {n} patterns and was not taken"
+        return np.full(n, -1), None, (remark,)
+    # further rotations of a point, in a second dimension, are worse matches
+    ids, *angles = (column if column.ndim == 1 else column[:, 0] for column in columns)
+    euler = np.degrees(np.stack(angles, axis=-1))
+    if source.phases(f"{where}/header/phases", ("name",), ("space_group",)):
+        return ids, euler, ()
+    # kikuchipy writes a map of identities where nothing was indexed
+    remark = "the crystal map names no phase: its orientations were not taken"
+    return ids, None, (remark,) if euler.any() else ()
 
 
 def _flat(value: Any) -> np.ndarray | None:

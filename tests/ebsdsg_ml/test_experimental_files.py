@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -209,6 +210,81 @@ def test_azimuths_of_vendors_are_read_as_kikuchipy_reads_them(
     )
     assert abs(detector.axes()[1, 2]) > 0.09  # 6 degrees out of the plane of incidence
     assert np.allclose(detector.axes().T, screen_of_kikuchipy(path))
+
+
+def kikuchipy_file(path: Path, ids: list[int], **phases: Any) -> Any:
+    """Signal of 3 x 4 patterns with a crystal map, stored; phases by name and group."""
+    import kikuchipy
+    from orix.crystal_map import CrystalMap, PhaseList
+    from orix.quaternion import Rotation
+
+    rng = np.random.default_rng(0)
+    signal = kikuchipy.signals.EBSD(rng.integers(0, 255, (3, 4, 40, 60)).astype("uint8"))
+    y, x = np.indices((3, 4)).reshape(2, -1)
+    signal.xmap = CrystalMap(
+        rotations=Rotation.random((12, 2)),
+        phase_id=np.array(ids),
+        x=x * 1.0,
+        y=y * 1.0,
+        phase_list=PhaseList(names=list(phases), space_groups=list(phases.values())),
+    )
+    signal.save(path)
+    return signal
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        (slice(0, 2), slice(0, 3)),
+        (slice(None), slice(1, 2)),
+        (slice(1, 3), slice(1, 3)),
+        (slice(2, 3), slice(1, 2)),
+    ],
+)
+def test_a_crop_by_kikuchipy_keeps_its_orientations(tmp_path: Path, cut: tuple[Any, Any]) -> None:
+    """The file of a crop holds the map of the whole scan: 6, 3, 4 and 1 of 12 points."""
+    import kikuchipy
+
+    ids = [0, 1, 1, 0, 1, 0, 0, 1, 0, 0, 1, 1]
+    signal = kikuchipy_file(tmp_path / "whole.h5", ids, ferrite=229, austenite=225)
+    signal.inav[cut].save(tmp_path / "crop.h5")
+    stored = kikuchipy.load(tmp_path / "crop.h5").xmap
+    scan = open_scan(tmp_path / "crop.h5")
+    best = stored.rotations.data.reshape(len(scan), 2, 4)[:, 0]
+    dot = (scan.quaternions * best).sum(axis=1)
+    assert np.abs(dot) == pytest.approx(1)
+    assert scan.phase.tolist() == stored.phase_id.tolist() and not scan.remarks
+    with h5py.File(tmp_path / "crop.h5", "a") as file:
+        file["Scan 1/EBSD/CrystalMap/crystal_map/data/is_in_data"][...] = True
+    scan = open_scan(tmp_path / "crop.h5")
+    assert scan.quaternions is None and set(scan.phase.tolist()) == {-1}
+    assert f"12 points for {len(scan)} patterns" in " ".join(scan.remarks)
+
+
+def test_what_kikuchipy_did_not_index_has_no_phase_and_no_orientation(tmp_path: Path) -> None:
+    import kikuchipy
+
+    ids = [0, 1, -1, 0, 1, 0, 0, 1, 0, 0, 1, -1]
+    # text is UTF-8, of which orix cuts the end: nine bytes for eight letters
+    kikuchipy_file(tmp_path / "map.h5", ids, **{"Gefüge α": 229, "β": 225})
+    scan = open_scan(tmp_path / "map.h5")
+    assert [p.name for p in scan.phases] == ["Gefüge", "β"]
+    assert scan.phase.tolist() == ids
+    assert np.isnan(scan.quaternions).any(axis=1).tolist() == [k < 0 for k in ids]
+    plain = kikuchipy.signals.EBSD(np.tile(np.arange(60, dtype="uint8"), (2, 3, 40, 1)))
+    plain.save(tmp_path / "plain.h5")  # with a map of identities of a nameless phase
+    scan = open_scan(tmp_path / "plain.h5")
+    assert scan.phases == () and scan.quaternions is None and not scan.frame
+    assert not any("orientations" in remark for remark in scan.remarks)
+
+
+def test_text_of_older_programs_is_read(h5oina: Path) -> None:
+    name = "1/EBSD/Header/Phases/1/Phase Name"
+    for written in ("Ferrit grün".encode("latin-1"), "Ferrit grün".encode()):
+        with h5py.File(h5oina, "a") as file:
+            del file[name]
+            file[name] = np.array([written])
+        assert open_scan(h5oina).phases[0].name == "Ferrit grün"
 
 
 REAL = [
