@@ -7,7 +7,6 @@ costs its own answers only.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,16 +20,14 @@ from ebsdsg_ml.experimental.open_scan import pattern_files
 from ebsdsg_ml.experimental.processing import PatternProcessing
 from ebsdsg_ml.experimental.read import read_patterns
 from ebsdsg_ml.experimental.scan import PatternFileError
+from ebsdsg_ml.grains import Grains, PredictionError
 from ebsdsg_ml.pooling import pooled
+from ebsdsg_ml.quality import QualityDefinition
 from ebsdsg_ml.unknown import unknown_score
 
 Verdict = Literal["answer", "abstain", "unknown"]
 Progress = Callable[[int, int, str], None]
 """Called with files done, files in all, and the name of the next."""
-
-
-class PredictionError(ValueError):
-    """Patterns cannot be pooled as asked for; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +129,9 @@ def predict(
     model : a trained model or an ensemble.
     paths : files (images or vendors' files) and folders.
     grain : which patterns show one grain and get one answer: ``"all"``, ``"file"`` (those of each
-        file), or a CSV table with columns ``file`` (name of the file), ``grain`` and, for files of
-        several patterns, ``number``.  None answers for each pattern.
+        file), or a CSV table with columns ``file`` (its name, with folders where two files share
+        one), ``grain`` and, for files of several patterns, ``number``.  File and number of a
+        pattern of an imported set are those of the original file.  None answers for each pattern.
     dependence : of the patterns of a grain, see :func:`ebsdsg_ml.pooling.pooled`.
     group : scan within an HDF5 file.
     correct : remove the recorded and the patterns' own background whatever the model's file says,
@@ -143,16 +141,22 @@ def predict(
     Raises
     ------
     PredictionError
-        If the table of grains is unusable, or lacks a pattern.
+        If the table of grains is unusable, or lacks a pattern; or the model is broken.
     """
+    import torch
+
     files, errors = _files(paths)
-    table = None if grain in (None, "all", "file") else _grains(Path(str(grain)))
+    grains = None if grain is None else Grains(grain)
     card = model.card
     processing = PatternProcessing.of_model(card.processing, card.preprocessing.size)
     if correct:
         usual = PatternProcessing(processing.size)
         processing = replace(processing, static=usual.static, dynamic=usual.dynamic)
-    found: list[tuple[Path, str, str, np.ndarray, np.ndarray, float]] = []
+    definition = QualityDefinition(
+        processing.size, card.quality.get("mask") if card.quality else None
+    )
+    found: list[tuple[Path, str, np.ndarray, np.ndarray, float]] = []
+    by_grain: dict[str, list[int]] = {}
     for done, path in enumerate(files):
         if progress is not None:
             progress(done, len(files), path.name)
@@ -161,36 +165,43 @@ def predict(
                 path,
                 processing=processing,
                 group=group,
-                quality_mask=card.quality.get("mask") if card.quality else None,
+                quality_mask=definition.mask,
             )
         except (PatternFileError, OSError) as error:
             message = str(error)
             errors.append(message if path.name in message else f"{path}: {message}")
             continue
         logits = model.logits(held.patterns).double().numpy()
+        if not np.isfinite(logits).all():
+            raise PredictionError(
+                f"the model is broken: it gives no finite numbers for {path}; train it or export "
+                "it again"
+            )
+        quality = held.quality
+        if (
+            held.quality_definition != definition.to_dict()
+        ):  # a set may have been measured otherwise
+            quality = definition.measure(torch.from_numpy(held.patterns)).numpy()
         for i, name in enumerate(held.names()):
-            key = {"all": "all patterns", "file": str(path)}.get(str(grain), name)
-            if table is not None:
-                key = _grain_of(table, path, int(held.number[i]))
-            quality = float(held.quality[i])
-            found.append((path, name, key, logits[i], held.patterns[i], quality))
-    by_key: dict[str, list[int]] = {}
-    for i, row in enumerate(found):
-        # without grains two files of one name in two folders stay apart
-        by_key.setdefault(row[2] if grain is not None else str(i), []).append(i)
+            key = str(len(found))  # without grains two files of one name in two folders stay apart
+            if grains is not None:
+                source = held.sources[held.source[i]]
+                key, name = grains.of(source["path"], source["sha256"], int(held.number[i]))
+            by_grain.setdefault(key, []).append(len(found))
+            found.append((path, name, logits[i], held.patterns[i], float(quality[i])))
     answers = []
-    for rows in by_key.values():
-        path, name, key = found[rows[0]][:3]
-        best = max(rows, key=lambda i: found[i][5])
+    for rows in by_grain.values():
+        path, name = found[rows[0]][:2]
+        best = max(rows, key=lambda i: found[i][4])
         answers.append(
             _answer(
                 model,
-                np.stack([found[i][3] for i in rows]),
+                np.stack([found[i][2] for i in rows]),
                 dependence,
                 path=path,
-                name=name if grain is None else Path(key).name,
-                image_quality=float(np.mean([found[i][5] for i in rows])),
-                pattern=found[best][4],
+                name=name,
+                image_quality=float(np.mean([found[i][4] for i in rows])),
+                pattern=found[best][3],
             )
         )
     return Predictions(answers, errors)
@@ -287,31 +298,3 @@ def _files(paths: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
         except PatternFileError as error:
             errors.append(str(error))
     return files, errors
-
-
-def _grains(path: Path) -> dict[tuple[str, int | None], str]:
-    """Grain of every pattern that a table names, by file name and number."""
-    try:
-        with path.open(newline="") as file:
-            rows: Sequence[dict[str, str]] = list(csv.DictReader(file))
-        return {
-            (Path(row["file"]).name, int(row["number"]) if row.get("number") else None): row[
-                "grain"
-            ]
-            for row in rows
-        }
-    except OSError as error:
-        raise PredictionError(
-            f"grain = {path}: neither 'all' nor 'file', nor a table that can be read: {error}"
-        ) from error
-    except (KeyError, ValueError, TypeError) as error:
-        raise PredictionError(
-            f"{path} is no table of grains: columns file, grain (and number) are needed: {error}"
-        ) from error
-
-
-def _grain_of(table: dict[tuple[str, int | None], str], path: Path, number: int) -> str:
-    for key in ((path.name, number), (path.name, None)):
-        if key in table:
-            return f"grain {table[key]}"
-    raise PredictionError(f"the table of grains does not name {path.name} (pattern {number})")

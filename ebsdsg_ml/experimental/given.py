@@ -23,6 +23,7 @@ from ebsdsg_ml.experimental.scan import (
     PhaseName,
     Scan,
 )
+from ebsdsg_ml.experimental.table_files import TableFiles
 from ebsdsg_sim.orientation import euler_to_quaternion
 from ebsdsg_sim.pattern_centre import PatternCentreError, convert_pattern_centre
 
@@ -136,8 +137,9 @@ class Given:
 class PatternTable:
     """Orientations and other numbers of images, from a CSV file with a line per image.
 
-    The column ``file`` names the image; ``phi1_rad, PHI_rad, phi2_rad`` (or ``_deg``) are Bunge
-    angles; every other column of numbers is kept.
+    The column ``file`` names the image, with folders where two share a name;
+    ``phi1_rad, PHI_rad, phi2_rad`` (or ``_deg``) are Bunge angles; every other column of numbers is
+    kept.
 
     Parameters
     ----------
@@ -166,9 +168,11 @@ class PatternTable:
         for number, row in enumerate(rows, start=2):
             if None in row or None in row.values():
                 raise PatternFileError(f"{path}, line {number}: not {len(names)} values")
-            if row["file"] in self.rows:
-                raise PatternFileError(f"{path}, line {number}: {row['file']} is there twice")
-            self.rows[row["file"]] = row
+            name = str(Path(row["file"]))
+            if name in self.rows:
+                raise PatternFileError(f"{path}, line {number}: {name} is there twice")
+            self.rows[name] = row
+        self.files = TableFiles(path, self.rows)
         self.columns = [n for n in names if n != "file" and all(_is_number(r[n]) for r in rows)]
         self.euler: tuple[str, ...] | None = None
         for angles in EULER:
@@ -178,11 +182,19 @@ class PatternTable:
                     self.euler = triple
 
     def applied(self, scan: Scan) -> Scan:
-        """A scan of one image with its line's numbers; unchanged if it has no line."""
-        row = self.rows.get(scan.path.name)
-        if row is None or len(scan) != 1:
-            remark = f"no line in {self.path.name}" if len(scan) == 1 else "tables are for images"
-            return replace(scan, remarks=(*scan.remarks, remark))
+        """A scan of one image with its line's numbers; unchanged if it has no line.
+
+        Raises
+        ------
+        PatternFileError
+            If its line is that of another image, too.
+        """
+        if len(scan) != 1:
+            return replace(scan, remarks=(*scan.remarks, "tables are for images"))
+        name = self.files.name_of(scan.path)
+        if name is None:
+            return replace(scan, remarks=(*scan.remarks, f"no line in {self.path.name}"))
+        row = self.rows[name]
         columns = dict(scan.columns)
         for name in self.columns:
             if self.euler is None or name not in self.euler:

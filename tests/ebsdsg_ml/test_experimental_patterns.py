@@ -146,6 +146,28 @@ def test_wrong_geometry_is_refused(geometry: dict, message: str) -> None:
         Given(geometry=geometry)
 
 
+def test_lines_of_a_table_are_of_images_in_their_folders(tmp_path: Path) -> None:
+    from PIL import Image
+
+    images = [tmp_path / folder / "p.png" for folder in "ab"]
+    rng = np.random.default_rng(0)
+    for image in images:
+        image.parent.mkdir()
+        Image.fromarray(rng.integers(0, 255, (40, 40), dtype=np.uint8)).save(image)
+    given = Given(table=tmp_path / "t.csv")
+    head = "file,iq,phi1_deg,PHI_deg,phi2_deg\n"
+    given.table.write_text(f"{head}a/p.png,1,10,20,30\nb/p.png,2,11,20,30\n")
+    held = read_patterns(images, given=given)
+    assert held.extra["iq"].tolist() == [1, 2]
+    assert len(np.unique(held.quaternions[:, 0])) == 2
+    given.table.write_text(f"{head}p.png,1,10,20,30\n")
+    with pytest.raises(PatternFileError, match="name them with their folders"):
+        read_patterns(images, given=given)
+    given.table.write_text(f"{head}./p.png,1,10,20,30\np.png,2,10,20,30\n")
+    with pytest.raises(PatternFileError, match=r"line 3: p\.png is there twice"):
+        read_patterns(images, given=given)
+
+
 def test_ferrite_with_its_scan(patterns: Path, tmp_path: Path) -> None:
     """Quality ranks as the vendor's does; orientations come from the table."""
     from scipy.stats import spearmanr

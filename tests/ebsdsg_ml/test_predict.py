@@ -190,6 +190,87 @@ def test_grains_of_a_table_are_pooled(
         predict(calibrated, images, grain=table)
 
 
+def test_grains_of_files_that_share_a_name(
+    grey: np.ndarray, tmp_path: Path, calibrated: PatternModel
+) -> None:
+    images = [tmp_path / folder / "p.png" for folder in "ab"]
+    for i, image in enumerate(images):
+        image.parent.mkdir()
+        Image.fromarray(np.roll(grey, 9 * i, axis=1)).save(image)
+    table = tmp_path / "grains.csv"
+    # a byte-order mark, as Excel writes it, and a slash in the name of a grain
+    table.write_text("file,grain\na/p.png,ferrite/12\nb/p.png,2\n", encoding="utf-8-sig")
+    found = predict(calibrated, images, grain=table).answers
+    assert [(a.name, a.patterns) for a in found] == [("grain ferrite/12", 1), ("grain 2", 1)]
+    table.write_text("file,grain\np.png,1\nb/p.png,2\n")  # the longest name that fits
+    assert [a.name for a in predict(calibrated, images, grain=table).answers] == [
+        "grain 1",
+        "grain 2",
+    ]
+    for content, message in {
+        "p.png,1": r"p\.png is .*a/p\.png and .*b/p\.png: name them with their folders",
+        "a/p.png,1\nb/p.png,2\n./a/p.png,3": r"line 4: ./a/p\.png is of grain 3 here and of 1",
+        "a/p.png,1\nb/p.png,": "line 3: give a file and its grain",
+        "a/p.png,1\nb/p.png": "line 3: give a file and its grain",
+    }.items():
+        table.write_text(f"file,grain\n{content}\n")
+        with pytest.raises(PredictionError, match=message):
+            predict(calibrated, images, grain=table)
+    assert [a.patterns for a in predict(calibrated, images, grain="file").answers] == [1, 1]
+
+
+def test_grains_of_an_imported_set_are_of_its_files(
+    grey: np.ndarray, tmp_path: Path, shared: Path, calibrated: PatternModel
+) -> None:
+    from ebsdsg_ml.experimental.read import import_patterns
+
+    processing = PatternProcessing(48, static=None, dynamic=None)
+    for i in range(2):
+        Image.fromarray(np.roll(grey, 9 * i, axis=1)).save(tmp_path / f"x{i}.png")
+    nickel = shared / "data/patterns/kikuchipy_Ni/patterns.h5"
+    files = [*sorted(tmp_path.glob("*.png")), nickel]
+    stored = tmp_path / "set.h5"
+    import_patterns(files, stored, processing=processing)
+    numbers = "".join(f"patterns.h5,{i},{'ab'[i % 2]}\n" for i in range(9))
+    table = tmp_path / "grains.csv"
+    table.write_text(f"file,number,grain\nx0.png,,a\nx1.png,,b\n{numbers}")
+    for grain, expected in (
+        (table, [("grain a", 6), ("grain b", 5)]),
+        ("file", [("x0.png", 1), ("x1.png", 1), ("patterns.h5", 9)]),
+    ):
+        for given in ([stored], files):
+            found = predict(calibrated, given, grain=grain).answers
+            assert [(a.name, a.patterns) for a in found] == expected
+
+
+def test_the_quality_of_an_answer_is_the_model_s(
+    grey: np.ndarray, tmp_path: Path, model: PatternModel
+) -> None:
+    from ebsdsg_ml.experimental.read import import_patterns
+
+    Image.fromarray(grey).save(tmp_path / "p.png")
+    processing = PatternProcessing(48, static=None, dynamic=None)
+    import_patterns(
+        [tmp_path / "p.png"], tmp_path / "set.h5", processing=processing, quality_mask=0.3
+    )
+    qualities = [
+        predict(model, [tmp_path / name]).answers[0].image_quality for name in ("p.png", "set.h5")
+    ]
+    assert qualities[0] == qualities[1]
+
+
+def test_a_model_of_no_numbers_is_broken(grey: np.ndarray, tmp_path: Path) -> None:
+    import torch
+
+    network, _ = build_model("resnet18", 3)
+    with torch.no_grad():
+        network.fc.bias.fill_(float("nan"))
+    card = ModelCard("resnet18", (221, 225, 229), "true", Preprocessing(48, 47))
+    Image.fromarray(grey).save(tmp_path / "p.png")
+    with pytest.raises(PredictionError, match="the model is broken: it gives no finite numbers"):
+        predict(PatternModel(network, card), [tmp_path / "p.png"])
+
+
 def test_answers_are_written_and_read_back(
     grey: np.ndarray, tmp_path: Path, calibrated: PatternModel
 ) -> None:
