@@ -167,6 +167,8 @@ def check_runs(
     pool: ArrayLike | None = None,
     farthest: float = 0.25,
     rare: float = 0.1,
+    least_patterns: float = 10,
+    least_share: float = 0.05,
 ) -> list[RunCheck]:
     """Find collapsed runs by the histogram of their answers.
 
@@ -179,6 +181,9 @@ def check_runs(
     farthest : total variation from the pool above which a run has collapsed.
     rare : a class is missing if its share of the answers is below this share of its share in the
         pool; a run with a missing class has collapsed.
+    least_patterns : a class of fewer patterns in the pool is not missed: chance can leave it out.
+    least_share : nor is one of a smaller share where the shares are the runs' own: they may be
+        nothing but errors, which a good run does not make.
 
     Returns
     -------
@@ -204,10 +209,13 @@ def check_runs(
     if shares.shape != (classes,) or (shares < 0).any() or not shares.sum() > 0:
         raise EnsembleError(f"pool: expected {classes} shares that are not negative, got {pool!r}")
     shares = shares / shares.sum()
+    counts = shares * n >= least_patterns
+    if pool is None:
+        counts &= shares >= least_share
     rows = []
     for run in range(runs):
         distance = float(np.abs(histograms[run] - shares).sum() / 2)
-        missing = np.flatnonzero((histograms[run] < rare * shares) & (shares * n >= 1))
+        missing = np.flatnonzero((histograms[run] < rare * shares) & counts)
         rows.append(
             RunCheck(
                 run=run,

@@ -67,6 +67,24 @@ def test_a_class_that_is_not_in_the_pool_may_be_missing() -> None:
     assert not any(check.collapsed for check in check_runs(p, pool=[2, 1, 0]))
 
 
+def test_a_run_that_makes_fewer_errors_than_the_others_is_sound() -> None:
+    """The errors of most runs are a class that the best run never answers with."""
+    of_one_phase = np.full(100, 2)
+    runs = np.tile(np.eye(5)[of_one_phase], (3, 1, 1))
+    for run, wrong in enumerate((3, 2, 0)):  # accuracies 0.97, 0.98, 1.00
+        runs[run, :wrong] = np.eye(5)[0]
+    assert summary(runs, of_one_phase)["collapsed"] == []
+    runs = np.tile(np.eye(5)[np.full(1000, 2)], (3, 1, 1))
+    for run, wrong in enumerate((30, 20, 0)):
+        runs[run, :wrong] = np.eye(5)[0]
+    assert not any(check.collapsed for check in check_runs(runs))
+    # known shares hold no errors: three percent are thirty patterns that ought to be found
+    assert check_runs(runs, pool=[0.03, 0, 0.97, 0, 0])[2].missing == (0,)
+    runs[:, :150] = np.eye(5)[4]
+    runs[1, :150] = np.eye(5)[2]  # of two phases it knows one
+    assert [c.run for c in check_runs(runs) if c.collapsed] == [1]
+
+
 def test_runs_that_share_no_class_have_all_collapsed() -> None:
     """No class is answered by half of the runs, so the median of every share is zero."""
     p = np.zeros((3, 9, 3))
