@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,7 +98,20 @@ def _csv(rows: list[dict[str, Any]], about: Mapping[str, Any]) -> bytes:
 
 
 def _json(rows: list[dict[str, Any]], about: Mapping[str, Any]) -> bytes:
-    return json.dumps({**about, "answers": rows}, indent=1).encode()
+    return _plain_json({**about, "answers": rows}, indent=1).encode()
+
+
+def _plain_json(values: Mapping[str, Any], indent: int | None = None) -> str:
+    """JSON as its standard has it: numbers that are not finite are null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
+        if isinstance(value, Mapping):
+            return {key: plain(entry) for key, entry in value.items()}
+        return [plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+
+    return json.dumps(plain(values), indent=indent, allow_nan=False)
 
 
 def _parquet(rows: list[dict[str, Any]], about: Mapping[str, Any]) -> bytes:
@@ -105,7 +119,7 @@ def _parquet(rows: list[dict[str, Any]], about: Mapping[str, Any]) -> bytes:
     import pyarrow.parquet
 
     table = pyarrow.Table.from_pylist(rows)
-    known = {**(table.schema.metadata or {}), b"ebsdsg": json.dumps(about).encode()}
+    known = {**(table.schema.metadata or {}), b"ebsdsg": _plain_json(about).encode()}
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(table.replace_schema_metadata(known), buffer)
     return buffer.getvalue()

@@ -28,6 +28,9 @@ PARTS: dict[str, Any] = {
     "quantisation": Quantisation,
 }
 
+NOISE = 1e-5
+"""Differences of single precision after the corrections, in parts of the grey levels."""
+
 
 def centred_square(shape: tuple[int, int]) -> tuple[int, int, int]:
     """First row, first column and side of the square at the centre of a pattern."""
@@ -168,12 +171,17 @@ class PatternProcessing:
         x = torch.from_numpy(np.ascontiguousarray(patterns[window], dtype=np.float32))
         if self.round_screen:
             x = _filled_corners(x)
+        size = _largest(x)
         if self.uses_static(background, corrected):
             assert self.static is not None and background is not None
             flat = np.ascontiguousarray(background[None][window], dtype=np.float32)
             x = self.static(x, torch.from_numpy(flat))
+            size = _largest(x) if self.static.operation == "divide" else size
+        differs = _span(x) > NOISE * size  # a pattern may be nothing but its background
         if self.dynamic is not None:
             x = self.dynamic(x)
+            size = _largest(x) if self.dynamic.operation == "divide" else size
+        differs &= _span(x) > NOISE * size
         x = interpolate(
             x[:, None],
             size=(self.size, self.size),
@@ -184,15 +192,16 @@ class PatternProcessing:
         if self.mask is not None:
             x = self.mask(x, Chance(0, range(len(x))))
         x = torch.nan_to_num(x)
-        levels = self.quantisation(x).numpy()
+        levels = self.quantisation(x)
         # what is left of a blank pattern, or of single hot pixels, has no range between the cuts
         raw = torch.from_numpy(np.ascontiguousarray(patterns[window], dtype=np.float32)).flatten(1)
         skip = int(self.quantisation.clip * raw.shape[1])
         low = raw.kthvalue(skip + 1, dim=1).values
         high = raw.kthvalue(raw.shape[1] - skip, dim=1).values
-        shows = ((high > low) & torch.isfinite(raw).all(dim=1)).numpy()
+        shows = differs & (high > low) & torch.isfinite(raw).all(dim=1)
+        shows &= levels.amax(dim=(1, 2)) > levels.amin(dim=(1, 2))
         levels[~shows] = 0
-        return levels, shows
+        return levels.numpy(), shows.numpy()
 
     def uses_static(self, background: np.ndarray | None, corrected: bool | None) -> bool:
         """Whether the static correction is made for patterns of a file."""
@@ -202,6 +211,21 @@ class PatternProcessing:
 def _usual(processing: PatternProcessing, name: str) -> Any:
     """A step as it is made by default, or with the defaults of its class."""
     return getattr(processing, name) or PARTS[name]()
+
+
+def _largest(x: Any) -> Any:
+    """(n,) largest absolute value of each pattern."""
+    import torch
+
+    return torch.nan_to_num(x).abs().amax(dim=(1, 2))
+
+
+def _span(x: Any) -> Any:
+    """(n,) difference of the largest and the smallest value of each pattern."""
+    import torch
+
+    x = torch.nan_to_num(x)
+    return x.amax(dim=(1, 2)) - x.amin(dim=(1, 2))
 
 
 def _filled_corners(x: Any) -> Any:

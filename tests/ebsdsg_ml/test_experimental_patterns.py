@@ -146,9 +146,26 @@ def test_wrong_geometry_is_refused(geometry: dict, message: str) -> None:
         Given(geometry=geometry)
 
 
-def test_lines_of_a_table_are_of_images_in_their_folders(tmp_path: Path) -> None:
-    from PIL import Image
+@pytest.mark.parametrize("dynamic", [None, DynamicCorrection(), DynamicCorrection("divide")])
+@pytest.mark.parametrize("operation", ["subtract", "divide"])
+def test_a_pattern_that_is_its_background_shows_nothing(
+    operation: str, dynamic: DynamicCorrection | None
+) -> None:
+    rng = np.random.default_rng(0)
+    background = rng.integers(20, 230, (60, 70)).astype(np.uint8)
+    shown = background.copy()
+    shown[20:30, 20:40] += 3
+    processing = PatternProcessing(48, static=StaticCorrection(operation), dynamic=dynamic)
+    raw = np.stack([background, background * np.float32(0.83), shown])
+    levels, shows = processing(raw, background)
+    assert shows.tolist() == [False, False, True] and not levels[:2].any()
+    # nor does one with signs of life in the dark corners only
+    corners = np.full((1, 60, 60), 50, np.uint8)
+    corners[0, :8, :8] = rng.integers(0, 255, (8, 8))
+    assert not PatternProcessing(48, dynamic=dynamic, round_screen=True)(corners)[1].any()
 
+
+def test_lines_of_a_table_are_of_images_in_their_folders(tmp_path: Path) -> None:
     images = [tmp_path / folder / "p.png" for folder in "ab"]
     rng = np.random.default_rng(0)
     for image in images:

@@ -304,6 +304,20 @@ def test_answers_are_written_and_read_back(
         assert colours & {(0, 114, 178), (86, 180, 233)} and picture.height > 300
 
 
+def test_json_has_no_numbers_that_are_none(
+    grey: np.ndarray, tmp_path: Path, model: PatternModel
+) -> None:
+    import dataclasses
+    import json
+
+    Image.fromarray(grey).save(tmp_path / "p.png")
+    answer = predict(model, [tmp_path / "p.png"]).answers[0]
+    odd = dataclasses.replace(answer, image_quality=float("nan"))
+    path = write_answers(tmp_path / "a.json", [odd], {"risks": [float("inf"), 0.1]})
+    read = json.loads(path.read_text(), parse_constant=pytest.fail)
+    assert read["answers"][0]["image_quality"] is None and read["risks"] == [None, 0.1]
+
+
 def test_an_ensemble_is_one_file_and_answers_with_the_mean(
     tmp_path: Path, model: PatternModel, calibrated: PatternModel
 ) -> None:
