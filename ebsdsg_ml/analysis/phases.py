@@ -24,8 +24,8 @@ def phase_table(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     Returns
     -------
-    One row per phase: ``material_id``, ``formula``, ``label``, ``n``, ``accuracy``, and
-    ``most_frequent``, of the runs' most frequent answers the one with most patterns.
+    One row per phase with patterns: ``material_id``, ``formula``, ``label``, ``n``, ``accuracy``,
+    and ``most_frequent``, of the runs' most frequent answers the one with most patterns.
 
     Raises
     ------
@@ -36,6 +36,8 @@ def phase_table(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     answers: dict[str, Counter[int]] = {}
     for run in runs:
         for phase in run.get("per_phase", ()):
+            if not phase["n"]:
+                continue
             key = phase["material_id"]
             row = found.setdefault(
                 key,

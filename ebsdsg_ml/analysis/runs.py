@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ebsdsg_ml.analysis.confusion import AnalysisError
+from ebsdsg_ml.composition import CompositionError, proportions
 from ebsdsg_ml.ensemble import t_interval
 from ebsdsg_ml.metrics import accuracy
 
@@ -20,7 +21,8 @@ def run_table(
     Parameters
     ----------
     runs : training-run documents with ``key`` and ``per_phase``, all of the same phases.
-    without : formulas left out of the column ``accuracy`` (the paper: NiAl and Al).
+    without : formulas left out of the column ``accuracy`` (the paper: NiAl and Al), in any
+        spelling: ``NiAl`` is ``AlNi``.
 
     Returns
     -------
@@ -31,7 +33,8 @@ def run_table(
     Raises
     ------
     AnalysisError
-        If there is no run, two are of different phases, or all phases are left out.
+        If there is no run, two are of different phases, no phase is one that is to be left out, or
+        all are.
     """
     given = list(runs)
     if not given:
@@ -39,7 +42,14 @@ def run_table(
     phases = {p["material_id"]: p["formula"] for p in given[0].get("per_phase", ())}
     twice = {f for f in phases.values() if list(phases.values()).count(f) > 1}
     names = {key: f"{f} ({key})" if f in twice else f for key, f in phases.items()}
-    counted = {key for key, formula in phases.items() if formula not in without}
+    atoms = {key: _atoms(formula) for key, formula in phases.items()}
+    if absent := [name for name in without if _atoms(name) not in atoms.values()]:
+        raise AnalysisError(
+            f"to be left out: {', '.join(absent)}: no phase of the runs is this; they are of "
+            + ", ".join(sorted(set(phases.values())))
+        )
+    left_out = [_atoms(name) for name in without]
+    counted = {key for key in phases if atoms[key] not in left_out}
     if not counted:
         raise AnalysisError("no phase is left to take the accuracy of")
     rows: list[dict[str, Any]] = []
@@ -62,6 +72,14 @@ def run_table(
     mean = {"run": "mean", **{name: i.mean for name, i in intervals.items()}}
     half = {"run": "half_width", **{name: i.half_width for name, i in intervals.items()}}
     return [*rows, mean, half]
+
+
+def _atoms(formula: str) -> object:
+    """What is the same for all spellings of a formula; a name that is none is only itself."""
+    try:
+        return proportions(formula)
+    except CompositionError:
+        return formula
 
 
 def accuracy_by_quality(

@@ -127,10 +127,23 @@ def test_runs_side_by_side() -> None:
     # Student, one degree of freedom: 12.706 s / sqrt 2
     assert table[3]["Si"] == pytest.approx(12.706 * 0.1, rel=1e-3)
     assert run_table(runs, without=["NiAl"])[0]["accuracy"] == pytest.approx(0.8)
+    for spelling in ("AlNi", "Ni2Al2"):
+        assert run_table(runs, without=[spelling]) == run_table(runs, without=["NiAl"])
+    with pytest.raises(AnalysisError, match=r"left out: Ni3Al: no phase .* they are of NiAl, Si"):
+        run_table(runs, without=["NiAl", "Ni3Al"])
     with pytest.raises(AnalysisError, match="other phases"):
         run_table([*runs, {"key": "r3", "per_phase": runs[0]["per_phase"][:1]}])
     with pytest.raises(AnalysisError, match="no phase is left"):
         run_table(runs, without=["NiAl", "Si"])
+
+
+def test_a_phase_without_patterns_has_no_accuracy() -> None:
+    runs = [
+        {"per_phase": [phase("a", "LiF", 225, 0, 0.0, 221), phase("b", "NaCl", 225, 4, 1, 225)]}
+    ]
+    assert [row["material_id"] for row in phase_table(runs)] == ["b"]
+    with pytest.raises(AnalysisError, match="no run has accuracies"):
+        phase_table([{"per_phase": runs[0]["per_phase"][:1]}])
 
 
 def test_accuracy_against_quality() -> None:
