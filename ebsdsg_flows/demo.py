@@ -47,7 +47,7 @@ def run_demo(workers: int | None = None) -> int:
     stores = open_stores()
     parameters = campaign.simulation.simulation_parameters
     sizes = sorted({str(recipe["size"]) for recipe in campaign.datasets.values()})
-    console.print(f"data root {get_settings().root}", highlight=False)
+    console.print(f"data root {get_settings().root}", highlight=False, markup=False)
     console.print(
         f"reduced settings: maps {2 * parameters.npx + 1} x {2 * parameters.npx + 1} "
         f"(paper 601 x 601), {len(parameters.energies)} energies (11), "
@@ -91,7 +91,8 @@ def _print_results(
     table.add_row("this call", f"{summary}; {seconds:.0f} s in all")
     console.print(table)
     report = results.campaign.progress.get("report")
-    console.print(f"report: {report or 'not written, see ebsdsg status'}", highlight=False)
+    report = report or "not written, see ebsdsg status"
+    console.print(f"report: {report}", highlight=False, markup=False)
     console.print("ask the database, for example:", highlight=False)
     for title, command in query_commands():
         console.print(f"  # {title}\n  {command}", highlight=False, soft_wrap=True, markup=False)

@@ -109,6 +109,7 @@ def import_files(
     import shutil
     import tempfile
 
+    from rich.markup import escape
     from rich.progress import Progress
 
     from ebsdsg_ml.experimental.read import import_patterns
@@ -128,7 +129,7 @@ def import_files(
         task = bar.add_task("patterns", total=None)
 
         def progress(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total, description=what)
+            bar.update(task, completed=done, total=total, description=escape(what))
 
         written = Path(folder) / "patterns.h5"
         held = import_patterns(

@@ -54,4 +54,5 @@ def print_table(held: PatternSet) -> None:
     for i, (name, phase, label, quality) in enumerate(rows):
         numbers = [f"{held.extra[e][i]:g}" for e in extra]
         table.add_row(str(i), name, phase, str(label or ""), f"{quality:.4f}", *numbers)
-    Console().print(table)
+    # names of phases and files may hold square brackets
+    Console(markup=False).print(table)

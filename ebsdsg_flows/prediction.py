@@ -143,6 +143,7 @@ def predict_files(
 
     import torch
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     from ebsdsg_flows.settings import get_settings
@@ -171,7 +172,7 @@ def predict_files(
         task = bar.add_task("reading", total=None)
 
         def tell(done: int, total: int, name: str) -> None:
-            bar.update(task, description=name, completed=done, total=total)
+            bar.update(task, description=escape(name), completed=done, total=total)
 
         found = predict(
             loaded,
@@ -207,7 +208,7 @@ def _print_table(model: AnyModel, found: Predictions) -> None:
         return
     known = model.card.calibration
     pooled = any(answer.patterns > 1 for answer in found.answers)
-    console = Console()
+    console = Console(markup=False)  # names of files may hold square brackets
     wide = console.width >= 65 + 9 * len(model.classes)  # else the files have all probabilities
     table = Table(title=f"{model.card.label} space groups, {model.card.model}")
     table.add_column("pattern", overflow="fold", min_width=12)

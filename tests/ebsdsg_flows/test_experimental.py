@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from ebsdsg_flows.adaptation import target_path
 from ebsdsg_flows.cli import app
 from ebsdsg_flows.experimental import import_files, select_best, set_path, show_set
+from ebsdsg_flows.prediction import predict_files
 from ebsdsg_flows.session import open_stores
 from ebsdsg_ml.calibration import calibrate
 from ebsdsg_ml.ensemble_model import load_model
@@ -66,6 +67,33 @@ def test_import_select_and_show_with_documents(
     shown = capsys.readouterr().out
     assert "3 patterns of 60 x 60 pixels" in shown and "kikuchipy, CC-BY 4.0" in shown
     assert "CC-BY 4.0" in (tmp_path / "best.html").read_text()
+
+
+def test_names_with_square_brackets_are_printed_as_they_are(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["Ni [red] 4.png", "[bold]x.png", "y[_b].png"]
+    files = [tmp_path / name for name in names]
+    rng = np.random.default_rng(0)
+    for file in files:
+        Image.fromarray(rng.integers(0, 255, (48, 48), dtype=np.uint8)).save(file)
+    given = Given(phase="[i]Ni[/x]")
+    stored = tmp_path / "[b]set[/x].h5"
+    import_files(files, stored, given=given, processing=SMALL, database=False)
+    capsys.readouterr()
+    show_set(str(stored), None, 3, table=True)
+    shown = "".join(capsys.readouterr().out.split())
+    assert all("".join(name.split()) in shown for name in names)
+    assert shown.count("[i]Ni[/x]") == 4  # in the summary and in three lines
+    network, _ = build_model("resnet18", 2)
+    card = ModelCard("resnet18", (221, 225), "true", Preprocessing(48, 47))
+    PatternModel(network, card).save(tmp_path / "m.pt")
+    table = tmp_path / "grains.csv"
+    table.write_text("file,grain\n" + "".join(f"{name},[/g]{name}\n" for name in names))
+    for grain in (None, str(table)):
+        assert predict_files(files, str(tmp_path / "m.pt"), grain=grain) == 0
+        shown = "".join(capsys.readouterr().out.replace("│", " ").split())
+        assert "[red]" in shown and "[bold]" in shown and (grain is None or "[/g]" in shown)
 
 
 def test_a_model_is_calibrated_on_imported_patterns_of_known_phases(
