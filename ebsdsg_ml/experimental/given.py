@@ -139,7 +139,7 @@ class PatternTable:
 
     The column ``file`` names the image, with folders where two share a name;
     ``phi1_rad, PHI_rad, phi2_rad`` (or ``_deg``) are Bunge angles; every other column of numbers is
-    kept.
+    kept, its name in small letters and with ``_`` for ``/``.
 
     Parameters
     ----------
@@ -148,7 +148,8 @@ class PatternTable:
     Raises
     ------
     PatternFileError
-        If the file is missing, or has no column ``file``, a repeated image, or a broken line.
+        If the file is missing, or has no column ``file``, a repeated image, a broken line, or two
+        columns of one name.
     """
 
     def __init__(self, path: Path) -> None:
@@ -180,6 +181,22 @@ class PatternTable:
                 triple = tuple(f"{a}_{unit}" for a in angles)
                 if set(triple) <= set(self.columns):
                     self.euler = triple
+        self.stored = self._stored(names)
+
+    def _stored(self, names: list[str]) -> dict[str, str]:
+        """Names of the kept columns, and those under which a set has them."""
+        kept = [name for name in self.columns if name not in (self.euler or ())]
+        stored = {name: name.strip().lower().replace("/", "_") for name in kept}
+        twice = [n for n in names if names.count(n) > 1]
+        twice += [n for n in kept if list(stored.values()).count(stored[n]) > 1]
+        if twice:
+            raise PatternFileError(
+                f"{self.path}: columns {', '.join(sorted(set(twice)))}: two are called the same "
+                "(capitals do not count, and / is _): give each a name of its own"
+            )
+        if not all(name.strip(".") for name in stored.values()):
+            raise PatternFileError(f"{self.path}: a column of numbers has no name: give it one")
+        return stored
 
     def applied(self, scan: Scan) -> Scan:
         """A scan of one image with its line's numbers; unchanged if it has no line.
@@ -196,9 +213,8 @@ class PatternTable:
             return replace(scan, remarks=(*scan.remarks, f"no line in {self.path.name}"))
         row = self.rows[name]
         columns = dict(scan.columns)
-        for name in self.columns:
-            if self.euler is None or name not in self.euler:
-                columns[name.lower()] = np.array([float(row[name])])
+        for name, stored in self.stored.items():
+            columns[stored] = np.array([float(row[name])])
         if self.euler is None:
             return replace(scan, columns=columns)
         angles = np.array([[float(row[name]) for name in self.euler]])

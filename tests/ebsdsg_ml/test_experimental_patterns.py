@@ -165,6 +165,25 @@ def test_a_pattern_that_is_its_background_shows_nothing(
     assert not PatternProcessing(48, dynamic=dynamic, round_screen=True)(corners)[1].any()
 
 
+def test_columns_of_a_table_have_names_that_a_file_can_hold(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "p.png")
+    table = tmp_path / "t.csv"
+    table.write_text("file,IQ/max,Fit,,note\np.png,3,0.5,,good\n")
+    import_patterns([tmp_path / "p.png"], tmp_path / "set.h5", given=Given(table=table))
+    extra = read_pattern_set(tmp_path / "set.h5").extra
+    assert {k: v.tolist() for k, v in extra.items()} == {"iq_max": [3], "fit": [0.5]}
+    for head, message in (
+        ("file,IQ,iq,x,y", "columns IQ, iq: two are called the same"),
+        ("file,IQ,x,IQ,y", "columns IQ: two are called the same"),
+        ("file,a/b,x,a_b,y", "columns a/b, a_b: two"),
+        ("file,,x,y,z", "a column of numbers has no name"),
+    ):
+        table.write_text(f"{head}\np.png,1,2,3,4\n")
+        with pytest.raises(PatternFileError, match=message):
+            read_patterns([tmp_path / "p.png"], given=Given(table=table))
+
+
 def test_lines_of_a_table_are_of_images_in_their_folders(tmp_path: Path) -> None:
     images = [tmp_path / folder / "p.png" for folder in "ab"]
     rng = np.random.default_rng(0)
