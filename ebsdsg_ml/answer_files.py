@@ -93,7 +93,8 @@ def _csv(rows: list[dict[str, Any]], about: Mapping[str, Any]) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    # an empty cell is an empty set, which is not the set of a model without a calibration
+    writer.writerows({**row, "set": "?" if row["set"] is None else row["set"]} for row in rows)
     return text.getvalue().encode()
 
 

@@ -290,11 +290,11 @@ def _log_sum(values: np.ndarray) -> np.ndarray:
 
 def _files(paths: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
     """Files of all paths, and an error for each path that has none."""
-    files: list[Path] = []
+    files: dict[Path, None] = {}
     errors = []
     for path in paths:
         try:
-            files += [f for f in pattern_files([path]) if f not in files]
+            files |= dict.fromkeys(pattern_files([path]))
         except PatternFileError as error:
             errors.append(str(error))
-    return files, errors
+    return list(files), errors

@@ -28,6 +28,8 @@ SMALLEST = 16
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 OXFORD_TAG = 51122
+PHOTOMETRIC = 262
+"""Tag of a TIFF that says whether zero is black (1) or white (0)."""
 
 
 class ImageError(PatternFileError):
@@ -72,6 +74,8 @@ def _read(path: Path) -> tuple[np.ndarray, str | None]:
             image.load()
             grey = image if image.mode in ("I;16", "I;16B", "I", "F", "L") else image.convert("L")
             values = np.asarray(grey, dtype=np.float32)
+            if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0 and grey.mode != "L":
+                values = _inverted(path, values, grey.mode)
             xml = getattr(image, "tag_v2", {}).get(OXFORD_TAG)
     except ImageError:
         raise
@@ -87,6 +91,13 @@ def _read(path: Path) -> tuple[np.ndarray, str | None]:
         raise ImageError(f"{path} is blank: all pixels are {values.max():g}")
     text = xml.decode("latin-1") if isinstance(xml, bytes) else xml
     return values, text if isinstance(text, str) else None
+
+
+def _inverted(path: Path, values: np.ndarray, mode: str) -> np.ndarray:
+    """Values of a TIFF whose zero is white, which Pillow inverts only where they have 8 bits."""
+    if not mode.startswith("I;16"):
+        raise ImageError(f"{path}: white is zero in 32 bits: save it with black as zero")
+    return 65535 - values
 
 
 def read_image_scan(path: Path) -> Scan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +22,8 @@ BINARY = {
 NORDIF_BACKGROUND = "Background "
 KNOWN = (*HDF5_SUFFIXES, *BINARY, *SUFFIXES)
 """Suffixes of files that are looked for in a folder."""
+SHOWN = 5
+"""Files that a message names."""
 
 
 def open_scan(path: str | Path, group: str | None = None) -> Scan:
@@ -100,7 +103,8 @@ def pattern_files(paths: Iterable[str | Path]) -> list[Path]:
             raise PatternFileError(f"{path} does not exist")
     if not found:
         raise PatternFileError("no file with patterns was given")
-    twice = {p for p in found if found.count(p) > 1} if len(set(found)) < len(found) else set()
+    twice = sorted(path for path, count in Counter(found).items() if count > 1)
     if twice:
-        raise PatternFileError(f"given twice: {', '.join(map(str, sorted(twice)))}")
+        more = f" and {len(twice) - SHOWN} more" if len(twice) > SHOWN else ""
+        raise PatternFileError(f"given twice: {', '.join(map(str, twice[:SHOWN]))}{more}")
     return found

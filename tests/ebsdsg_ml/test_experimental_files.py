@@ -386,3 +386,24 @@ def test_folders(shared: Path, tmp_path: Path) -> None:
         pattern_files([tmp_path / "none"])
     with pytest.raises(PatternFileError, match="given twice"):
         pattern_files([shared / "data/patterns" / REAL[1]] * 2)
+    many = [tmp_path / f"{i:04}.png" for i in range(2000)]
+    for path in many:
+        path.touch()
+    with pytest.raises(PatternFileError, match=r"0004\.png and 1995 more$") as caught:
+        pattern_files([*many, *many])
+    assert len(str(caught.value)) < 1000
+
+
+def test_white_may_be_zero(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 60000, (40, 50)).astype(np.uint16)
+    for name, values in (("16", grey), ("8", (grey >> 8).astype(np.uint8))):
+        Image.fromarray(values).save(tmp_path / f"black{name}.tif")
+        whole = np.iinfo(values.dtype).max
+        # Pillow inverts 8 bits itself when it writes
+        stored = values if name == "8" else whole - values
+        Image.fromarray(stored).save(tmp_path / f"white{name}.tif", tiffinfo={262: 0})
+        read = [open_scan(tmp_path / f"{z}{name}.tif").read([0]) for z in ("black", "white")]
+        assert np.array_equal(*read) and read[0].max() == values.max()
+    Image.fromarray(grey.astype(np.float32)).save(tmp_path / "f.tif", tiffinfo={262: 0})
+    with pytest.raises(PatternFileError, match="white is zero in 32 bits"):
+        open_scan(tmp_path / "f.tif")

@@ -304,6 +304,20 @@ def test_answers_are_written_and_read_back(
         assert colours & {(0, 114, 178), (86, 180, 233)} and picture.height > 300
 
 
+def test_csv_tells_an_empty_set_from_none(
+    grey: np.ndarray, tmp_path: Path, model: PatternModel, calibrated: PatternModel
+) -> None:
+    import csv
+    import dataclasses
+
+    Image.fromarray(grey).save(tmp_path / "p.png")
+    without = predict(model, [tmp_path / "p.png"]).answers[0]
+    empty = dataclasses.replace(predict(calibrated, [tmp_path / "p.png"]).answers[0], in_set=())
+    path = write_answers(tmp_path / "a.csv", [without, empty], {})
+    with path.open() as file:
+        assert [row["set"] for row in csv.DictReader(file)] == ["?", ""]
+
+
 def test_json_has_no_numbers_that_are_none(
     grey: np.ndarray, tmp_path: Path, model: PatternModel
 ) -> None:
