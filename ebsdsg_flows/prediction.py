@@ -136,7 +136,7 @@ def predict_files(
     ------
     ModelNotFound
         If no model is named, or there is none of that name.
-    ebsdsg_ml.predict.PredictionError
+    ebsdsg_ml.grains.PredictionError
         If a file to write has a suffix that is not known; before anything is computed.
     """
     import sys

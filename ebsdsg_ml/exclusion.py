@@ -22,7 +22,10 @@ PROTOTYPES = {
     "fcc": "A_cF4_225_4",
     "bcc": "A_cI2_229_2",
 }
-"""Common names of prototypes, for those who do not know the labels by heart."""
+"""Common names of prototypes, for those who do not know the labels by heart.
+
+A label has the multiplicities of the sites without their letters, so it holds every prototype that
+shares them: that of ``"L1_2"`` (AuCu3, 1a and 3c) is also that of ReO3 (1a and 3d)."""
 
 _LABEL = re.compile(r"[A-Z]+[A-Z0-9]*_[a-z][A-Z]\d+_\d{1,3}(_\d+(\.\d+)*)+")
 ENTRIES = ("phases", "prototypes", "elements", "elements_lighter_than")
