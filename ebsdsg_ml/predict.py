@@ -174,8 +174,8 @@ def predict(
         logits = model.logits(held.patterns).double().numpy()
         if not np.isfinite(logits).all():
             raise PredictionError(
-                f"the model is broken: it gives no finite numbers for {path}; train it or export "
-                "it again"
+                f"the model is broken: it gives no finite numbers for {path.name}; train it or "
+                "export it again"
             )
         quality = held.quality
         if (

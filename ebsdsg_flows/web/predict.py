@@ -54,7 +54,7 @@ def router(site: Site) -> APIRouter:
         correct: Annotated[bool, Form()] = False,
         scan: Annotated[str, Form(max_length=200)] = "",
     ) -> Response:
-        from ebsdsg_ml.predict import pool, predict
+        from ebsdsg_ml.predict import PredictionError, pool, predict
 
         if not waiting.acquire(blocking=False):
             raise HTTPException(
@@ -65,6 +65,8 @@ def router(site: Site) -> APIRouter:
                 paths = received(pattern, Path(folder))
                 network, asked = find(site, model)
                 found = predict(network, paths, group=scan or None, correct=correct)
+        except PredictionError as error:
+            raise HTTPException(422, str(error)) from None
         finally:
             waiting.release()
         errors = [error.replace(f"{folder}/", "") for error in found.errors]

@@ -14,6 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from PIL import Image
 from web_training import CALIBRATION
@@ -100,6 +101,20 @@ def test_what_a_calibration_can_never_say_is_said(
     text = client.get(send(client, ("p.png", png(7))).headers["location"]).text
     assert "with probability 99.5% where" in text
     assert "6 phases are too few for sets of 99.5% (199 are needed): every set holds all" in text
+
+
+def test_a_model_that_gives_no_numbers_is_called_broken(
+    site: Site, stores: Stores, root: Path, png: Callable
+) -> None:
+    run = stores.training_runs.find_one({"key": "run-1"})
+    model = PatternModel.load(root / run["checkpoint"]["path"])
+    with torch.no_grad():
+        for weights in model.network.parameters():
+            weights.fill_(float("nan"))
+    model.save(root / run["checkpoint"]["path"])
+    answer = send(site(), ("p.png", png(7)))
+    assert answer.status_code == 422
+    assert "the model is broken: it gives no finite numbers for p.png" in answer.text
 
 
 def test_a_relabelled_group_is_called_so_wherever_it_stands(
