@@ -15,10 +15,10 @@ from typing import Any
 from bson import ObjectId
 
 from .errors import DatabaseError
-from .expressions import sort_documents
 from .index_set import IndexSet, Plan
 from .indexes import IndexDefinition
 from .matching import compile_filter, exact_bounds
+from .sorting import sort_documents
 from .values import hash_key, lookup, split_path
 from .wire import MAX_DOCUMENT, encode
 

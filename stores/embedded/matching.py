@@ -12,8 +12,8 @@ from typing import Any
 
 from bson import Regex
 
-from . import expressions
 from .errors import DatabaseError, not_implemented
+from .expressions import compile_test
 from .predicates import (
     VALUE_OPERATORS,
     DocumentTest,
@@ -73,8 +73,7 @@ def _compile_entry(key: str, value: Any, variables: dict[str, Any] | None) -> Do
             return lambda document: any(test(document) for test in tests)
         return lambda document: not any(test(document) for test in tests)
     if key == "$expr":
-        expressions.refuse_scripts(value)
-        return lambda document: expressions.is_true(value, document, variables)
+        return compile_test(value, variables)
     if key in _NOT_IMPLEMENTED:
         raise not_implemented(key)
     raise DatabaseError(2, f"unknown top level operator: {key}")

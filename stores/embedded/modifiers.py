@@ -14,10 +14,10 @@ from typing import Any
 
 from bson import Decimal128, Int64, Timestamp
 
-from . import expressions
 from .errors import DatabaseError
 from .matching import compile_field, element_test
 from .positions import Position
+from .sorting import sort_documents
 from .values import clone, equal, sort_key
 
 Modifier = Callable[[Position, Any], None]
@@ -127,7 +127,7 @@ def _push(position: Position, operand: Any) -> None:
     array[place:place] = items
     order = operand.get("$sort")
     if isinstance(order, Mapping):
-        wrapped = expressions.sort_documents(
+        wrapped = sort_documents(
             [{"item": item} for item in array], {f"item.{key}": way for key, way in order.items()}
         )
         array[:] = [item["item"] for item in wrapped]

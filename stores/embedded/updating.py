@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import expressions
 from .errors import DatabaseError
 from .matching import compile_filter
 from .modifiers import MODIFIERS, NEVER_CREATE
 from .positions import resolve
+from .reshaping import RESHAPING
 from .values import clone, equal, identical, split_path
 from .wire import decode, encode
-
-_PIPELINE_STAGES = {"$addFields", "$set", "$project", "$unset", "$replaceRoot", "$replaceWith"}
 
 
 def is_replacement(update: Any) -> bool:
@@ -67,7 +65,7 @@ def apply_update(
         if "_id" in document:
             result = {"_id": result.get("_id", document["_id"]), **result}
     elif isinstance(update, list):
-        result = _apply_pipeline(clone(document), update)
+        result = _apply_pipeline(document, update)
     else:
         result = _apply_operators(clone(document), update, query, array_filters or [], inserting)
     if "_id" in document and not identical(document["_id"], result.get("_id")):
@@ -80,14 +78,16 @@ def apply_update(
 
 
 def _apply_pipeline(document: dict[str, Any], pipeline: list[dict[str, Any]]) -> dict[str, Any]:
-    expressions.refuse_scripts(pipeline)
-    documents = [document]
+    result = document
     for stage in pipeline:
-        if len(stage) != 1 or next(iter(stage)) not in _PIPELINE_STAGES:
-            raise DatabaseError(2, f"{next(iter(stage), '')} is not allowed within an update")
-        documents = expressions.run_stage(documents, stage, expressions.NO_DATABASE)
-    # through BSON, so that memory holds what a restart would read (milliseconds, no time zones)
-    return decode(encode(documents[0]))
+        name = next(iter(stage), "") if isinstance(stage, Mapping) and len(stage) == 1 else ""
+        if name not in RESHAPING:
+            raise DatabaseError(2, f"{name} is not allowed within an update")
+        result = RESHAPING[name](stage[name], None)(result)
+    if "_id" in document and "_id" not in result:
+        result = {"_id": document["_id"], **result}
+    # through BSON, so that memory holds what a restart would read
+    return decode(encode(result))
 
 
 def _apply_operators(

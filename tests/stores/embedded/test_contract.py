@@ -1,7 +1,7 @@
 """The contract: what MongoDB documents is what the server does, or it refuses.
 
-Runs against the embedded server, and against a real one too when EBSDSG_MONGO_URI is set. It is
-also what tells whether a newer mongomock-ng still fits.
+Runs against the embedded server, and against a real one too when EBSDSG_MONGO_URI is set.
+Aggregation has a module of its own, `test_aggregation`.
 """
 
 from __future__ import annotations
