@@ -10,7 +10,7 @@ from bson import Regex
 
 from .errors import DatabaseError, not_implemented
 from .expressions import compile_expression, field_path, scope_of
-from .expressions.compiling import check_name
+from .expressions.scopes import check_name
 from .grouping import Documents, Stage
 from .stages import STAGES, Context, compile_pipeline, run_stages, with_field
 from .values import MISSING, lookup

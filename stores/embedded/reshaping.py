@@ -14,7 +14,7 @@ from bson import DBRef, Decimal128
 
 from .errors import DatabaseError
 from .expressions import Evaluator, compile_expression, field_path, scope_of
-from .expressions.compiling import Scope, is_operator
+from .expressions.scopes import Scope, is_operator
 from .values import MISSING
 
 Reshaping = Callable[[dict[str, Any]], dict[str, Any]]

@@ -25,11 +25,9 @@ from .compiling import (
     Evaluator,
     compile_expression,
     compile_test,
-    field_path,
     let_variables,
-    nullish,
-    scope_of,
 )
+from .scopes import field_path, nullish, scope_of
 
 __all__ = [
     "ACCUMULATORS",

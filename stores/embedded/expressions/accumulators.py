@@ -14,7 +14,8 @@ from bson import Decimal128
 from ..errors import DatabaseError, not_implemented
 from ..values import sort_key
 from .arithmetic import add_numbers, is_number
-from .compiling import Evaluator, Names, arguments, nullish, present, special
+from .compiling import Evaluator, Names, arguments, special
+from .scopes import nullish, present
 from .sets import distinct
 
 Accumulator = Callable[[Sequence[Any]], Any]

@@ -14,7 +14,8 @@ from typing import Any
 from bson import Decimal128, Int64
 
 from ..errors import DatabaseError, not_implemented
-from .compiling import function, nullish
+from .compiling import function
+from .scopes import nullish
 
 _INT32, _INT64 = range(-(2**31), 2**31), range(-(2**63), 2**63)
 

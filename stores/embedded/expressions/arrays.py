@@ -7,19 +7,8 @@ from typing import Any
 from ..errors import DatabaseError
 from ..values import MISSING, equal
 from .arithmetic import whole_number
-from .compiling import (
-    Evaluator,
-    Names,
-    Scope,
-    check_name,
-    compile_expression,
-    function,
-    named,
-    nullish,
-    present,
-    special,
-    truth,
-)
+from .compiling import Evaluator, Names, compile_expression, function, named, special
+from .scopes import Scope, check_name, nullish, present, truth
 
 
 def _array(operator: str, value: Any, code: int) -> list[Any]:
@@ -118,18 +107,21 @@ def _slice(array: Any, position: Any, count: Any = None) -> Any:
 
 @special("$filter")
 def _filter(operand: Any, names: Names) -> Evaluator:
-    parts = named("$filter", operand, ("input", "cond"), ("as",))
+    parts = named("$filter", operand, ("input", "cond"), ("as", "limit"))
     name = check_name(parts.get("as", "this"))
     array = compile_expression(parts["input"], names)
     test = compile_expression(parts["cond"], names | {name})
+    limit = compile_expression(parts.get("limit"), names)
 
     def evaluate(scope: Scope) -> Any:
-        items = array(scope)
+        items, most = array(scope), limit(scope)
         if nullish(items):
             return None
-        return [
-            item for item in _array("$filter", items, 28651) if truth(test({**scope, name: item}))
-        ]
+        number = None if nullish(most) else whole_number("$filter", most, 327391)
+        if number is not None and number <= 0:
+            raise DatabaseError(327392, f"the limit of $filter must be positive: {number}")
+        found = _array("$filter", items, 28651)
+        return [item for item in found if truth(test({**scope, name: item}))][:number]
 
     return evaluate
 

@@ -14,17 +14,9 @@ from ..errors import DatabaseError, not_implemented
 from ..predicates import type_name
 from ..values import MISSING
 from .arithmetic import is_number
-from .compiling import (
-    Evaluator,
-    Names,
-    Scope,
-    compile_expression,
-    function,
-    named,
-    nullish,
-    special,
-)
+from .compiling import Evaluator, Names, compile_expression, function, named, special
 from .dates import as_date
+from .scopes import Scope, nullish
 from .texts import conversion_failure, number_text, parse_time, time_text
 
 _EPOCH = dt.datetime(1970, 1, 1)

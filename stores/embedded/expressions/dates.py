@@ -10,7 +10,8 @@ from typing import Any
 from bson import DatetimeMS, Int64, ObjectId, Timestamp
 
 from ..errors import DatabaseError, not_implemented
-from .compiling import Evaluator, Names, Scope, compile_expression, named, nullish, special
+from .compiling import Evaluator, Names, compile_expression, named, special
+from .scopes import Scope, nullish
 from .texts import conversion_failure, parse_time, whole_milliseconds
 
 _PARTS: dict[str, Callable[[dt.datetime], int]] = {

@@ -10,19 +10,8 @@ from typing import Any
 
 from ..errors import DatabaseError
 from ..values import MISSING, sort_key
-from .compiling import (
-    Evaluator,
-    Names,
-    Scope,
-    arguments,
-    check_name,
-    compile_expression,
-    function,
-    named,
-    nullish,
-    special,
-    truth,
-)
+from .compiling import Evaluator, Names, arguments, compile_expression, function, named, special
+from .scopes import Scope, check_name, nullish, truth
 
 
 def order_key(value: Any) -> tuple[Any, ...]:

@@ -7,16 +7,8 @@ from typing import Any
 
 from ..errors import DatabaseError
 from ..values import MISSING
-from .compiling import (
-    Evaluator,
-    Names,
-    Scope,
-    compile_expression,
-    function,
-    named,
-    nullish,
-    special,
-)
+from .compiling import Evaluator, Names, compile_expression, function, named, special
+from .scopes import Scope, nullish
 
 
 @function("$objectToArray", 1)

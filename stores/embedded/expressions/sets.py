@@ -6,7 +6,8 @@ from typing import Any
 
 from ..errors import DatabaseError
 from ..values import hash_key, sort_key
-from .compiling import function, nullish, truth
+from .compiling import function
+from .scopes import nullish, truth
 
 
 def distinct(values: Any) -> dict[Any, Any]:

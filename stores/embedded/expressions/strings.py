@@ -14,16 +14,8 @@ from ..errors import DatabaseError
 from ..predicates import regex_predicate
 from ..values import MISSING
 from .arithmetic import is_number, whole_number
-from .compiling import (
-    Evaluator,
-    Names,
-    Scope,
-    compile_expression,
-    function,
-    named,
-    nullish,
-    special,
-)
+from .compiling import Evaluator, Names, compile_expression, function, named, special
+from .scopes import Scope, nullish
 from .texts import number_text, time_text
 
 _WHITESPACE = "\0 \t\n\v\f\r\u00a0\u1680" + "".join(map(chr, range(0x2000, 0x200B)))

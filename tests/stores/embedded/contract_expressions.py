@@ -201,6 +201,7 @@ EXPRESSIONS: dict[str, list[tuple[Any, Any]]] = {
         ({"$filter": {"input": "$numbers", "as": "e", "cond": {"$gt": ["$$e", 1]}}}, [3, 2]),
         ({"$filter": {"input": "$mixed", "cond": "$$this"}}, [1, True]),
         ({"$filter": {"input": "$nothing", "cond": True}}, None),
+        ({"$filter": {"input": "$numbers", "cond": True, "limit": 2}}, [3, 1]),
     ],
     "$map": [
         ({"$map": {"input": "$numbers", "as": "e", "in": {"$add": ["$$e", "$n"]}}}, [7, 5, 6]),
