@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .errors import DatabaseError, not_implemented
+from .expressions import field_path
 from .matching import element_test
 from .positions import matched_element
 from .reshaping import Tree, compile_selection, entries, flag, is_flag
@@ -44,6 +45,8 @@ def compile_projection(
             positional = path[:-2]
             selected[positional] = True
         elif isinstance(value, Mapping) and _ARRAY_OPERATORS & set(value):
+            if "$elemMatch" in value and "." in path:
+                raise DatabaseError(31275, "Cannot use $elemMatch projection on a nested field")
             arrays[path] = dict(value)
         elif isinstance(value, Mapping) and "$meta" in value:
             raise not_implemented("$meta")
@@ -53,7 +56,7 @@ def compile_projection(
     slices = [path for path, operators in arrays.items() if "$slice" in operators]
     named = list(entries(selected, 51270)) if selected else []
     collisions = Tree()
-    for path_parts in [*(parts for parts, _ in named), *map(split_path, arrays)]:
+    for path_parts in [*(parts for parts, _ in named), *map(field_path, arrays)]:
         collisions.grow(path_parts, None)
     ways = [not is_flag(v) or flag(v) for path, v in named if path != ("_id",) or not is_flag(v)]
     if not ways and not matches:

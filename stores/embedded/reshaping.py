@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bson import DBRef, Decimal128
+from bson import Decimal128
 
 from .errors import DatabaseError
 from .expressions import Evaluator, compile_expression, field_path, scope_of
@@ -73,7 +73,7 @@ class Tree:
         result = {}
         for name, value in document.items():
             if name in self.branches:
-                if isinstance(value, dict | list | DBRef):
+                if isinstance(value, dict | list):
                     result[name] = self.branches[name]._include_inside(value, scope)
             elif self.leaves.get(name, MISSING) is None:
                 result[name] = value
@@ -86,8 +86,6 @@ class Tree:
         return result
 
     def _include_inside(self, value: Any, scope: Scope) -> Any:
-        if isinstance(value, DBRef):
-            value = value.as_doc()
         if isinstance(value, dict):
             return self.include(value, scope)
         if isinstance(value, list):
@@ -106,8 +104,6 @@ class Tree:
         return result
 
     def _add_inside(self, value: Any, scope: Scope) -> Any:
-        if isinstance(value, DBRef):
-            value = value.as_doc()
         if isinstance(value, list):
             return [self._add_inside(item, scope) for item in value]
         return self.add(value if isinstance(value, dict) else {}, scope)
@@ -123,8 +119,6 @@ class Tree:
 
     def exclude(self, value: Any) -> Any:
         """The value without the named fields, in each element of arrays on the way."""
-        if isinstance(value, DBRef):
-            value = value.as_doc()
         if isinstance(value, list):
             return [self.exclude(item) for item in value]
         if not isinstance(value, dict):

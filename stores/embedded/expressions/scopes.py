@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bson import DBRef, Decimal128
+from bson import Decimal128
 
 from ..errors import DatabaseError
 from ..values import MISSING
@@ -47,8 +47,6 @@ def walk(value: Any, parts: tuple[str, ...]) -> Any:
     names, never positions.
     """
     for position, part in enumerate(parts):
-        if isinstance(value, DBRef):
-            value = value.as_doc()
         if isinstance(value, dict):
             value = value.get(part, MISSING)
         elif isinstance(value, list):
@@ -70,10 +68,12 @@ def field_path(path: Any) -> tuple[str, ...]:
     Raises
     ------
     DatabaseError
-        For empty parts (15998) and parts that begin with a dollar (16410).
+        For empty parts (15998, 40353) and parts that begin with a dollar (16410).
     """
     if not isinstance(path, str):
         raise DatabaseError(14, f"a field path must be a string, not {path!r}")
+    if path.endswith("."):
+        raise DatabaseError(40353, f"FieldPath must not end with a '.': {path!r}")
     parts = tuple(path.split("."))
     if not all(parts):
         raise DatabaseError(15998, f"FieldPath field names may not be empty strings: {path!r}")
