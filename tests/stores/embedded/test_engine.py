@@ -169,6 +169,16 @@ def test_idle_cursors_are_closed(engine: Engine, monkeypatch: pytest.MonkeyPatch
     assert len(run(engine, {"getMore": kept, "collection": "c"})["cursor"]["nextBatch"]) == 8
 
 
+def test_a_cursor_of_before_a_restart_leads_nowhere(engine: Engine) -> None:
+    run(engine, {"insert": "c", "documents": [{"_id": i} for i in range(10)]})
+    old = run(engine, {"find": "c", "batchSize": 2})["cursor"]["id"]
+    again = Engine(engine.journal.path)
+    new = run(again, {"find": "c", "batchSize": 2})["cursor"]["id"]
+    assert run(again, {"getMore": old, "collection": "c"})["code"] == 43
+    assert len(run(again, {"getMore": new, "collection": "c"})["cursor"]["nextBatch"]) == 8
+    again.close()
+
+
 def test_a_batch_has_at_most_16_megabytes(engine: Engine) -> None:
     run(engine, {"insert": "c", "documents": [{"_id": i, "x": "a" * 5_000_000} for i in range(7)]})
     cursor = run(engine, {"find": "c"})["cursor"]
