@@ -20,6 +20,7 @@ from .positions import resolve
 from .projecting import compile_projection
 from .updating import apply_update, is_replacement
 from .values import clone, identical, split_path
+from .wire import decode, encode
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -138,7 +139,7 @@ def find_and_modify(engine: Engine, command: Command) -> Reply:
         if removes:
             for number, _ in found:
                 collection.delete(number)
-            value = project(found[0][1]) if found else None
+            value = _at_hand(project(found[0][1])) if found else None
             return {"lastErrorObject": {"n": len(found)}, "value": value}
         filters = command.get("arrayFilters")
         if found:
@@ -147,7 +148,7 @@ def find_and_modify(engine: Engine, command: Command) -> Reply:
             after = collection.documents[number]
             return {
                 "lastErrorObject": {"n": 1, "updatedExisting": True},
-                "value": project(after if command.get("new") else document),
+                "value": _at_hand(project(after if command.get("new") else document)),
             }
         if not command.get("upsert"):
             return {"lastErrorObject": {"n": 0, "updatedExisting": False}, "value": None}
@@ -156,6 +157,11 @@ def find_and_modify(engine: Engine, command: Command) -> Reply:
             "lastErrorObject": {"n": 1, "updatedExisting": False, "upserted": made["_id"]},
             "value": project(made) if command.get("new") else None,
         }
+
+
+def _at_hand(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with its binaries in memory: the journal drops theirs before the reply goes."""
+    return decode(encode(document))
 
 
 def _select(
