@@ -13,6 +13,7 @@ CODE_NAMES = {
     2: "BadValue",
     9: "FailedToParse",
     14: "TypeMismatch",
+    15: "Overflow",
     20: "IllegalOperation",
     26: "NamespaceNotFound",
     27: "IndexNotFound",

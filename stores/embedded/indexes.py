@@ -105,9 +105,13 @@ class PathIndex:
         self.parts = split_path(path)
         self._numbers: dict[Any, int | set[int]] = {}
 
-    def add(self, number: int, document: dict[str, Any]) -> None:
-        """Take a document in."""
-        for key in _searchable_values(document, self.parts):
+    def keys(self, document: dict[str, Any]) -> set[Any]:
+        """Keys under which the map knows a document."""
+        return _searchable_values(document, self.parts)
+
+    def add(self, number: int, keys: Iterable[Any]) -> None:
+        """Take a document in under its keys."""
+        for key in keys:
             present = self._numbers.get(key)
             if present is None:
                 self._numbers[key] = number  # most values are unique: a set each would be large
@@ -116,15 +120,15 @@ class PathIndex:
             else:
                 self._numbers[key] = {present, number}
 
-    def remove(self, number: int, document: dict[str, Any]) -> None:
-        """Take a document out again; `document` as it was added."""
-        for key in _searchable_values(document, self.parts):
-            present = self._numbers[key]
+    def remove(self, number: int, keys: Iterable[Any]) -> None:
+        """Take a document out again."""
+        for key in keys:
+            present = self._numbers.get(key)
             if isinstance(present, set):
                 present.discard(number)
                 if not present:
                     del self._numbers[key]
-            else:
+            elif present == number:
                 del self._numbers[key]
 
     def find(self, keys: Iterable[Any]) -> list[set[int]]:
@@ -144,19 +148,13 @@ class UniqueIndex:
         self.definition = definition
         self._holders: dict[tuple[Any, ...], int] = {}
 
-    def check(self, number: int, document: dict[str, Any], namespace: str) -> set[tuple[Any, ...]]:
-        """Keys of the document.
-
-        Raises
-        ------
-        DatabaseError
-            Duplicate key (11000) if another document holds one of them.
-        """
-        entries = self.definition.entries(document)
+    def check(
+        self, number: int, entries: set[tuple[Any, ...]], document: dict[str, Any], namespace: str
+    ) -> None:
+        """Raise (11000, duplicate key) if another document holds one of a document's entries."""
         for entry in entries:
             if self._holders.get(entry, number) != number:
                 raise self._duplicate(document, namespace)
-        return entries
 
     def _duplicate(self, document: dict[str, Any], namespace: str) -> DatabaseError:
         values = {}

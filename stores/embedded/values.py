@@ -172,6 +172,21 @@ def clone(value: Any) -> Any:
     return value
 
 
+def deeper(value: dict[str, Any], limit: int) -> bool:
+    """Whether a document has more levels of nesting than `limit`, itself counted as one."""
+    level: list[Any] = [value]
+    for _ in range(limit):
+        level = [
+            item
+            for container in level
+            for item in (container.values() if isinstance(container, dict) else container)
+            if isinstance(item, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
 def lookup(value: Any, parts: tuple[str, ...], position: int = 0) -> Iterator[Any]:
     """Yield everything a dotted path leads to, looking through arrays as queries do.
 

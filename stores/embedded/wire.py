@@ -25,6 +25,8 @@ from .binaries import DiskBinary
 OP_REPLY, OP_QUERY, OP_MSG = 1, 2004, 2013
 HEADER = struct.Struct("<iiii")
 MAX_DOCUMENT = 16 * 1024 * 1024
+MAX_DEPTH = 180
+"""Levels of nesting a stored document may have, itself counted, as in MongoDB."""
 MAX_MESSAGE = 48_000_000
 MAX_WRITE_BATCH = 100_000
 # A command document may exceed the 16 MB of its payload by this much (as in MongoDB).

@@ -12,10 +12,12 @@ from bson import Int64
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stores.embedded import indexes
 from stores.embedded.commands import execute
 from stores.embedded.engine import Engine
 from stores.embedded.journal import Batch, JournalError
 from stores.embedded.matching import compile_filter
+from stores.embedded.values import hash_key
 
 
 def run(engine: Engine, command: dict[str, Any]) -> dict[str, Any]:
@@ -142,6 +144,70 @@ def test_a_failing_disk_leaves_memory_as_it_was(
     again = Engine(engine.journal.path)
     assert contents(again) == contents(engine)
     again.close()
+
+
+INDEXES = [
+    {"key": {"a": 1}, "name": "a_1"},
+    {"key": {"u": 1}, "name": "u_1", "unique": True, "sparse": True},
+]
+
+
+def levels(depth: int) -> Any:
+    """A document of this many levels of nesting."""
+    value: Any = 1
+    for _ in range(depth):
+        value = {"x": value}
+    return value
+
+
+@pytest.mark.parametrize("depth", [440, 700])
+def test_a_document_too_deep_leaves_memory_and_journal_alike(engine: Engine, depth: int) -> None:
+    run(engine, {"createIndexes": "c", "indexes": INDEXES})
+    documents = [{"_id": "good", "a": 1}, {"_id": "deep", "a": levels(depth)}]
+    reply = run(engine, {"insert": "c", "documents": documents})
+    assert reply["n"] == 1 and reply["writeErrors"][0]["code"] == 15
+    again = Engine(engine.journal.path)
+    assert contents(again) == contents(engine) == {"d.c": documents[:1]}
+    again.close()
+    assert run(engine, {"delete": "c", "deletes": [{"q": {}, "limit": 0}]})["n"] == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"insert": "c", "documents": [{"_id": 8, "a": 8}, {"_id": 9, "a": "bad"}]},
+        {"update": "c", "updates": [{"q": {}, "u": {"$set": {"n": 0}}, "multi": True}]},
+        {"update": "c", "updates": [{"q": {}, "u": {"$set": {"a": "bad"}}, "multi": True}]},
+        {"delete": "c", "deletes": [{"q": {}, "limit": 0}]},
+        {"findAndModify": "c", "query": {"_id": 3}, "remove": True},
+    ],
+    ids=lambda command: " ".join(map(str, next(iter(command.items())))),
+)
+@pytest.mark.parametrize("bad", ["bad", 3])
+def test_an_index_that_raises_leaves_memory_and_journal_alike(
+    engine: Engine, command: dict[str, Any], bad: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(engine, {"createIndexes": "c", "indexes": INDEXES})
+    documents = [{"_id": i, "a": i, "u": i, "n": 1} for i in range(5)]
+    run(engine, {"insert": "c", "documents": documents})
+
+    def fail(value: Any) -> Any:
+        if value == bad:
+            raise RecursionError("maximum recursion depth exceeded")
+        return hash_key(value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(indexes, "hash_key", fail)
+        run(engine, command)
+    again = Engine(engine.journal.path)
+    assert contents(again) == contents(engine)
+    for i in range(10):
+        for path in ("_id", "a", "u"):
+            counts = [run(e, {"count": "c", "query": {path: i}})["n"] for e in (engine, again)]
+            assert counts[0] == counts[1]
+    again.close()
+    assert run(engine, {"delete": "c", "deletes": [{"q": {}, "limit": 0}]})["ok"] == 1.0
+    assert run(engine, {"insert": "c", "documents": documents})["n"] == 5
 
 
 def test_ttl_index_deletes_what_has_expired(engine: Engine) -> None:
