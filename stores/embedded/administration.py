@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .arguments import Command, Reply, namespace_of
 from .engine import SESSION_MINUTES
 from .errors import DatabaseError, not_implemented
+from .expiry import check_expiry
 from .indexes import parse_definition
 from .matching import compile_filter
 from .wire import MAX_DOCUMENT, MAX_MESSAGE, MAX_WRITE_BATCH
@@ -172,6 +173,8 @@ def create_indexes(engine: Engine, command: Command) -> Reply:
     """The ``createIndexes`` command: all of them or none."""
     namespace = namespace_of(command, "createIndexes")
     definitions = [parse_definition(document) for document in command["indexes"]]
+    for definition in definitions:
+        check_expiry(definition)
     existed = namespace in engine.collections
     collection = engine.writable(namespace)
     before = len(collection.indexes) + 1

@@ -6,7 +6,6 @@ cursor sees the collection as it was, and undoing is putting the old object back
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from .expressions import sort_documents
 from .index_set import IndexSet, Plan
 from .indexes import IndexDefinition
 from .matching import compile_filter, exact_bounds
-from .values import deeper, hash_key, lookup, split_path
+from .values import deeper, hash_key
 from .wire import MAX_DEPTH, MAX_DOCUMENT, encode
 
 FEW = 500
@@ -168,23 +167,6 @@ class Collection:
             if len(found) >= wanted:
                 break
         return found[:wanted]
-
-    def expired(self, now: dt.datetime) -> list[int]:
-        """Numbers of documents past the time of a TTL index (`now` is naive UTC)."""
-        numbers: set[int] = set()
-        for index in self.indexes.values():
-            if index.expire_after is None or len(index.key) != 1:
-                continue
-            limit = now - dt.timedelta(seconds=float(index.expire_after))
-            parts = split_path(next(iter(index.key)))
-            for number, document in self.documents.items():
-                times = []
-                for value in lookup(document, parts):
-                    times += value if isinstance(value, list) else [value]
-                times = [value for value in times if isinstance(value, dt.datetime)]
-                if times and min(times) <= limit and index.covers(document):
-                    numbers.add(number)
-        return sorted(numbers)
 
     # -- writing -----------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import gc
 import itertools
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +20,11 @@ from typing import Any
 from .collection import Changes, Collection
 from .cursors import Cursors
 from .errors import DatabaseError
+from .expiry import expired, unusable
 from .indexes import IndexDefinition
 from .journal import Batch, Journal
+
+log = logging.getLogger(__name__)
 
 SESSION_MINUTES = 30
 
@@ -41,6 +45,12 @@ class Engine:
         try:
             for collection in self.journal.collections():
                 self.collections[collection.namespace] = collection
+                for name in unusable(collection.indexes):
+                    log.warning(
+                        "%s: the TTL index %s has no usable time and deletes nothing; drop it",
+                        collection.namespace,
+                        name,
+                    )
         finally:
             gc.enable()
         gc.freeze()
@@ -215,7 +225,7 @@ class Engine:
         def action() -> dict[str, Any]:
             nonlocal deleted
             for namespace in list(self.collections):
-                numbers = self.collections[namespace].expired(now)
+                numbers = expired(self.collections[namespace], now)
                 for number in numbers:
                     self.writable(namespace).delete(number)
                 deleted += len(numbers)

@@ -33,6 +33,7 @@ CODE_NAMES = {
     100: "UnsatisfiableWriteConcern",
     121: "DocumentValidationFailure",
     171: "CannotIndexParallelArrays",
+    197: "InvalidIndexSpecificationOption",
     225: "TransactionTooOld",
     238: "NotImplemented",
     10334: "BSONObjectTooLarge",

@@ -94,6 +94,26 @@ def _(c: C) -> None:
     assert c.index_information()["at_1"]["expireAfterSeconds"] == 3600
 
 
+@operation("TTL index without a usable time")
+def _(c: C) -> None:
+    for seconds in (-10, "abc", 1e12, 2**31, True):
+        with pytest.raises(OperationFailure) as caught:
+            c.create_index("at", expireAfterSeconds=seconds)
+        assert caught.value.code == 67
+    with pytest.raises(OperationFailure) as caught:
+        c.create_index("_id", expireAfterSeconds=5)
+    assert caught.value.code == 197
+    c.create_index("at", expireAfterSeconds=2**31 - 1)
+
+
+@operation("TTL index over two fields")
+def _(c: C) -> None:
+    with pytest.raises(OperationFailure) as caught:
+        c.create_index([("at", 1), ("b", 1)], expireAfterSeconds=5)
+    assert caught.value.code == 67
+    assert sorted(c.index_information()) in ([], ["_id_"])
+
+
 @operation("drop_index")
 def _(c: C) -> None:
     c.create_index("u", unique=True)

@@ -225,6 +225,25 @@ def test_ttl_index_deletes_what_has_expired(engine: Engine) -> None:
     assert [d["_id"] for d in engine.get("d.c").documents.values()] == ["young", "none"]
 
 
+@pytest.mark.parametrize("seconds", [-10, "abc", float("nan"), 1e12, True])
+def test_a_wrong_ttl_index_is_refused_and_one_of_before_deletes_nothing(
+    engine: Engine, seconds: Any
+) -> None:
+    index = {"key": {"at": 1}, "name": "at_1", "expireAfterSeconds": seconds}
+    assert run(engine, {"createIndexes": "c", "indexes": [index]})["code"] == 67
+    long_ago = dt.datetime(1950, 1, 1)
+    run(engine, {"insert": "c", "documents": [{"_id": 1, "at": long_ago, "b": long_ago}]})
+    right = {"key": {"b": 1}, "name": "b_1", "expireAfterSeconds": 5}
+    run(engine, {"createIndexes": "c", "indexes": [right, {**right, "name": "c", "key": {"c": 1}}]})
+    engine.get("d.c").indexes["b_1"].expire_after = seconds
+    run(engine, {"createIndexes": "c", "indexes": [{"key": {"z": 1}, "name": "z_1"}]})
+    again = Engine(engine.journal.path)
+    assert again.delete_expired() == 0
+    run(again, {"update": "c", "updates": [{"q": {}, "u": {"$set": {"c": long_ago}}}]})
+    assert again.delete_expired() == 1
+    again.close()
+
+
 def test_idle_cursors_are_closed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     run(engine, {"insert": "c", "documents": [{"_id": i} for i in range(10)]})
     number = run(engine, {"find": "c", "batchSize": 2})["cursor"]["id"]
