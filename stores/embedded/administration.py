@@ -157,6 +157,8 @@ def drop_database(engine: Engine, command: Command) -> Reply:
 def rename_collection(engine: Engine, command: Command) -> Reply:
     """The ``renameCollection`` command."""
     source, target = command["renameCollection"], command["to"]
+    if not isinstance(target, str):
+        raise DatabaseError(73, f"the new name must be a string, not {target!r}")
     if source not in engine.collections:
         raise DatabaseError(26, f"Source collection {source} does not exist")
     if source == target:

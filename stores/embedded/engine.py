@@ -132,10 +132,19 @@ class Engine:
         """The collection, or an empty one that is not kept, to read from."""
         return self.collections.get(namespace) or Collection(namespace, 0)
 
-    def writable(self, namespace: str) -> Collection:
-        """The collection, made if missing, to be changed by the current command."""
+    def writable(self, namespace: str, *, create: bool = True) -> Collection:
+        """The collection to be changed by the current command.
+
+        Parameters
+        ----------
+        namespace : ``database.collection``
+        create : make it if it is missing; otherwise an empty one is returned, which is not kept
+        """
         collection = self.collections.get(namespace)
         if collection is None:
+            if not create:
+                _check_namespace(namespace)
+                return Collection(namespace, 0)
             collection = self.create(namespace)
         if collection not in self._batch.written:
             self._batch.written.append(collection)
@@ -149,11 +158,7 @@ class Engine:
         DatabaseError
             For an invalid name (73).
         """
-        database, _, name = namespace.partition(".")
-        if not database or not name or set(database) & set('/\\. "$\0') or "\0" in name:
-            raise DatabaseError(73, f"Invalid namespace specified {namespace!r}")
-        if name.startswith(("$", "system.")):
-            raise DatabaseError(73, f"collection names cannot begin like {name!r}")
+        _check_namespace(namespace)
         collection = Collection(namespace, next(self._collection_numbers))
         self._register(collection)
         return collection
@@ -173,7 +178,14 @@ class Engine:
         self._batch.dropped.append(collection.number)
 
     def rename(self, source: str, target: str) -> None:
-        """Give a collection another name; the name must be free."""
+        """Give a collection another name; the name must be free.
+
+        Raises
+        ------
+        DatabaseError
+            For an invalid name (73).
+        """
+        _check_namespace(target)
         collection = self.collections.pop(source)
 
         def put_back() -> None:
@@ -235,3 +247,12 @@ class Engine:
         self.cursors.close_idle()
         self.journal.forget_sessions(time.time() - 2 * 60 * SESSION_MINUTES)
         return deleted
+
+
+def _check_namespace(namespace: str) -> None:
+    """Raise (73) unless a collection may have this name."""
+    database, _, name = namespace.partition(".")
+    if not database or not name or set(database) & set('/\\. "$\0') or "\0" in name:
+        raise DatabaseError(73, f"Invalid namespace specified {namespace!r}")
+    if name.startswith(("$", "system.")):
+        raise DatabaseError(73, f"collection names cannot begin like {name!r}")

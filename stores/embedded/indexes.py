@@ -7,7 +7,6 @@ scan, which at the sizes of one machine takes tenths of a second.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from .errors import DatabaseError
 from .matching import compile_filter
 from .predicates import DocumentTest
 from .values import MISSING, hash_key, lookup, split_path
+from .whole_keys import whole_keys
 
 
 @dataclass
@@ -59,28 +59,10 @@ class IndexDefinition:
         """Keys under which a unique index knows the document; empty if it is not covered."""
         if not self.covers(document):
             return set()
-        columns, arrays, present = [], 0, False
-        for path in self.key:
-            found = list(lookup(document, split_path(path)))
-            present |= any(value is not MISSING for value in found)
-            arrays += any(isinstance(value, list) for value in found) or len(found) > 1
-            columns.append(_indexed_values(found))
-        if self.sparse and not present:
-            return set()
-        if arrays > 1 and len(self.key) > 1:
-            raise DatabaseError(171, f"index {self.name!r} cannot index two arrays of a document")
-        return set(itertools.product(*columns))
-
-
-def _indexed_values(found: list[Any]) -> set[Any]:
-    """Hash keys of values, arrays taken apart; null where nothing is."""
-    keys: set[Any] = set()
-    for value in found:
-        if isinstance(value, list) and value:
-            keys.update(map(hash_key, value))
-        else:
-            keys.add(hash_key(value))
-    return keys or {hash_key(None)}
+        keys = whole_keys(document, [split_path(path) for path in self.key])
+        if self.sparse:
+            keys = [key for key in keys if any(value is not MISSING for value in key)]
+        return {tuple(map(hash_key, key)) for key in keys}
 
 
 def _searchable_values(document: dict[str, Any], parts: tuple[str, ...]) -> set[Any]:

@@ -8,7 +8,10 @@ from typing import Any
 
 from .errors import DatabaseError
 from .matching import compile_field, element_test, is_operator_document
-from .values import MISSING
+from .values import MISSING, element_number
+
+MOST_PADDING = 1_500_000
+"""Elements an array may be filled up with to reach a place beyond its end, as in MongoDB."""
 
 
 @dataclass
@@ -97,11 +100,14 @@ def _walk(
             raise DatabaseError(2, f"{part} in {name!r} needs an array there")
         keys: list[Any] = _elements(container, parts, index, query, filters)
     elif isinstance(container, list):
-        if not part.isdigit():
+        number = element_number(part)
+        if number is None:
             if creates:
                 raise DatabaseError(28, f"Cannot create field {part!r} in an array ({name!r})")
             return
-        keys = [int(part)]
+        if creates and number - len(container) > MOST_PADDING:
+            raise DatabaseError(34, f"can't backfill more than {MOST_PADDING} elements ({name!r})")
+        keys = [number]
     else:
         keys = [part]
     for key in keys:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -187,6 +188,14 @@ def deeper(value: dict[str, Any], limit: int) -> bool:
     return True
 
 
+_ELEMENT_NUMBER = re.compile("0|[1-9][0-9]{0,17}")
+
+
+def element_number(part: str) -> int | None:
+    """Number of the array element that a part of a path names, or None: ``01`` is a field name."""
+    return int(part) if _ELEMENT_NUMBER.fullmatch(part) else None
+
+
 def lookup(value: Any, parts: tuple[str, ...], position: int = 0) -> Iterator[Any]:
     """Yield everything a dotted path leads to, looking through arrays as queries do.
 
@@ -203,11 +212,11 @@ def lookup(value: Any, parts: tuple[str, ...], position: int = 0) -> Iterator[An
         else:
             yield MISSING
     elif isinstance(value, list):
-        is_number = part.isdigit()
-        if is_number and int(part) < len(value):
-            yield from lookup(value[int(part)], parts, position + 1)
+        number = element_number(part)
+        if number is not None and number < len(value):
+            yield from lookup(value[number], parts, position + 1)
         for element in value:
-            if isinstance(element, dict) and (not is_number or part in element):
+            if isinstance(element, dict) and (number is None or part in element):
                 yield from lookup(element, parts, position)
     else:
         yield MISSING

@@ -70,7 +70,7 @@ def insert(engine: Engine, command: Command) -> Reply:
 
 def update(engine: Engine, command: Command) -> Reply:
     """The ``update`` command."""
-    collection = engine.writable(namespace_of(command, "update"))
+    namespace = namespace_of(command, "update")
     matched = modified = 0
     upserted: list[dict[str, Any]] = []
 
@@ -81,6 +81,8 @@ def update(engine: Engine, command: Command) -> Reply:
         multi = bool(statement.get("multi", False))
         if multi and is_replacement(change):
             raise DatabaseError(9, "multi update is not supported for replacement-style update")
+        upsert = bool(statement.get("upsert", False))
+        collection = engine.writable(namespace, create=upsert)
         with collection.statement():
             found = _select(
                 collection, query, statement.get("sort"), 1 if not multi else 0, statement
@@ -91,7 +93,7 @@ def update(engine: Engine, command: Command) -> Reply:
                     collection, number, document, change, query, statement.get("arrayFilters")
                 )
             made = None
-            if not found and statement.get("upsert", False):
+            if not found and upsert:
                 made = _upsert(engine, collection, query, change, statement.get("arrayFilters"))
         matched += len(found)
         modified += changed
@@ -108,7 +110,7 @@ def update(engine: Engine, command: Command) -> Reply:
 
 def delete(engine: Engine, command: Command) -> Reply:
     """The ``delete`` command."""
-    collection = engine.writable(namespace_of(command, "delete"))
+    collection = engine.writable(namespace_of(command, "delete"), create=False)
     deleted = 0
 
     def run(index: int, statement: Any) -> None:
@@ -126,7 +128,6 @@ def delete(engine: Engine, command: Command) -> Reply:
 
 def find_and_modify(engine: Engine, command: Command) -> Reply:
     """The ``findAndModify`` command."""
-    collection = engine.writable(namespace_of(command, next(iter(command))))
     query = command.get("query") or {}
     removes, change = bool(command.get("remove")), command.get("update")
     if removes == (change is not None):
@@ -134,6 +135,9 @@ def find_and_modify(engine: Engine, command: Command) -> Reply:
     if removes and (command.get("new") or command.get("upsert")):
         raise DatabaseError(9, "Cannot specify new or upsert along with remove=true")
     project = compile_projection(command.get("fields"), query)
+    collection = engine.writable(
+        namespace_of(command, next(iter(command))), create=bool(command.get("upsert"))
+    )
     with collection.statement():
         found = _select(collection, query, command.get("sort"), 1, command)
         if removes:

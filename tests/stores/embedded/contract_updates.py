@@ -30,6 +30,9 @@ UPDATES: dict[str, Update] = {
     "$set of a numeric key": Update(
         {"links": {"1": [2]}}, {"$set": {"links.3": [4]}}, {"links": {"1": [2], "3": [4]}}
     ),
+    "$set of keys like numbers": Update(
+        {"a": {"1": 1}}, {"$set": {"a.²": 2, "a.01": 3}}, {"a": {"1": 1, "²": 2, "01": 3}}
+    ),
     "$unset": Update(
         {"a": 1, "b": {"c": 2, "d": 3}}, {"$unset": {"a": "", "b.c": ""}}, {"b": {"d": 3}}
     ),
@@ -96,6 +99,9 @@ FAILING_UPDATES: dict[str, tuple[dict[str, Any], Any, dict[str, Any], int]] = {
     "a change of _id": ({"a": 1}, {"$set": {"a": 2, "_id": 5}}, {}, 66),
     "an unknown operator": ({"a": 1}, {"$set": {"a": 2}, "$explode": {"b": 1}}, {}, 9),
     "$ without a match": ({"a": [1], "n": 1}, {"$set": {"n": 2, "a.$": 1}}, {"n": 1}, 2),
+    "an element far beyond the end": ({"a": [1]}, {"$set": {"n": 2, "a.2000000": 1}}, {}, 34),
+    "a number with a leading zero": ({"a": [1, 2]}, {"$set": {"a.01": 1}}, {}, 28),
+    "a digit that is no number": ({"a": [1, 2]}, {"$set": {"a.²": 1}}, {}, 28),
     "a document above 16 MB": (
         {"a": 1, "y": "b" * 9_000_000},
         {"$set": {"a": 2, "x": "a" * 9_000_000}},
