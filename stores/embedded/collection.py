@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from bson import ObjectId
+from bson import ObjectId, Regex
 
 from .errors import DatabaseError
 from .expressions import sort_documents
@@ -190,15 +190,18 @@ class Collection:
         Raises
         ------
         DatabaseError
-            For a duplicate key (11000) or a bad ``_id`` (2).
+            For a duplicate key (11000) or a bad ``_id`` (2, 52).
         """
         if "_id" not in document:
             document = {"_id": ObjectId(), **document}
         elif next(iter(document)) != "_id":
             document = {"_id": document["_id"], **document}  # MongoDB stores _id first
         identifier = document["_id"]
-        if isinstance(identifier, list):
-            raise DatabaseError(2, "The '_id' value cannot be of type array")
+        if isinstance(identifier, list | Regex):
+            kind = type(identifier).__name__.lower().replace("list", "array")
+            raise DatabaseError(2, f"The '_id' value cannot be of type {kind}")
+        if isinstance(identifier, dict) and any(name.startswith("$") for name in identifier):
+            raise DatabaseError(52, f"_id fields may not begin with '$': {identifier!r}")
         key = hash_key(identifier)
         if key in self._indexes.ids:
             raise DatabaseError(

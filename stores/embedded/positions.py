@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import DatabaseError
-from .matching import compile_field, element_test, is_operator_document
+from .matching import compile_field, element_test
+from .predicates import DBREF_FIELDS, is_operator_document
 from .values import MISSING, element_number
 
 MOST_PADDING = 1_500_000
@@ -95,7 +96,7 @@ def _walk(
                 28, f"Cannot create field {part!r} in element {{{parts[index - 1]}: {container!r}}}"
             )
         return
-    if part.startswith("$"):
+    if part.startswith("$") and not (index and part in DBREF_FIELDS):
         if not isinstance(container, list):
             raise DatabaseError(2, f"{part} in {name!r} needs an array there")
         keys: list[Any] = _elements(container, parts, index, query, filters)
@@ -159,7 +160,7 @@ def matched_element(array: list[Any], path: str, query: Mapping[str, Any]) -> in
             if is_operator_document(condition) and "$elemMatch" in condition:
                 test = element_test(condition["$elemMatch"])
             else:
-                test = compile_field((), condition)
+                test = compile_field(None, condition)
         elif key.startswith(path + "."):
             test = element_test({key[len(path) + 1 :]: condition})
         else:

@@ -17,7 +17,6 @@ from bson import (
     Binary,
     Code,
     DatetimeMS,
-    DBRef,
     Decimal128,
     MaxKey,
     MinKey,
@@ -51,7 +50,6 @@ _RANKS: dict[type, int] = {
     Decimal128: 10,
     str: 15,
     dict: 20,
-    DBRef: 20,
     list: 25,
     bytes: 30,
     Binary: 30,
@@ -109,8 +107,7 @@ def sort_key(value: Any) -> tuple[Any, ...]:
         number = value.to_decimal() if isinstance(value, Decimal128) else value
         return (10, 0) if number != number else (10, 1, number)
     if rank == 20:
-        items = value.as_doc() if isinstance(value, DBRef) else value
-        return (20, tuple((type_rank(v), k, sort_key(v)) for k, v in items.items()))
+        return (20, tuple((type_rank(v), k, sort_key(v)) for k, v in value.items()))
     if rank == 25:
         return (25, tuple(sort_key(v) for v in value))
     if rank == 30:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
 
-from .arguments import Command, Reply, check_collation, check_fields, check_hint, namespace_of
+from .arguments import (
+    Command,
+    Reply,
+    check_collation,
+    check_fields,
+    check_hint,
+    namespace_of,
+    natural_order,
+)
 from .collection import Collection
 from .errors import DatabaseError
 from .matching import exact_values
@@ -111,19 +119,29 @@ def update(engine: Engine, command: Command) -> Reply:
 def delete(engine: Engine, command: Command) -> Reply:
     """The ``delete`` command."""
     collection = engine.writable(namespace_of(command, "delete"), create=False)
+    for statement in command["deletes"]:
+        _check_delete(statement)
     deleted = 0
 
     def run(index: int, statement: Any) -> None:
         nonlocal deleted
-        check_fields("delete.deletes", statement, {"q", "limit", "hint", "collation"})
         with collection.statement():
-            found = _select(collection, statement["q"], None, statement.get("limit", 0), statement)
+            found = _select(collection, statement["q"], None, int(statement["limit"]), statement)
             for number, _ in found:
                 collection.delete(number)
         deleted += len(found)
 
     errors = _statements(command, command["deletes"], run)
     return _with_errors({"n": deleted}, errors)
+
+
+def _check_delete(statement: Any) -> None:
+    check_fields("delete.deletes", statement, {"q", "limit", "hint", "collation"})
+    if "limit" not in statement:
+        raise DatabaseError(40414, "BSON field 'delete.deletes.limit' is missing")
+    limit = statement["limit"]
+    if isinstance(limit, bool) or limit not in (0, 1):
+        raise DatabaseError(9, f"The limit field in delete objects must be 0 or 1. Got {limit!r}")
 
 
 def find_and_modify(engine: Engine, command: Command) -> Reply:
@@ -178,6 +196,7 @@ def _select(
     """Documents a statement works on; `limit` 0 means all."""
     check_hint(collection, options.get("hint"))
     check_collation(options.get("collation"))
+    order = order or natural_order(options.get("hint"))
     if order:
         return collection.first(query, order, limit)
     return list(itertools.islice(collection.find(query), limit or None))
@@ -207,19 +226,19 @@ def _upsert(
     array_filters: list[dict[str, Any]] | None,
 ) -> dict[str, Any]:
     """Insert what an upsert makes of its filter and its update."""
-    fields = exact_values(query)
     start: dict[str, Any] = {}
-    if is_replacement(change):
-        if "_id" in fields:
-            start["_id"] = fields["_id"]
-    else:
-        for path, value in fields.items():
-            for position in resolve(start, split_path(path), {}, {}, creates=True):
-                if position.exists:
-                    raise DatabaseError(
-                        54, f"cannot infer query fields to set, path {path!r} is matched twice"
-                    )
-                position.assign(clone(value))
+    taken: list[tuple[str, ...]] = []
+    for path, value in exact_values(query):
+        if is_replacement(change) and path != "_id":
+            continue
+        parts = split_path(path)
+        if any(parts[: len(other)] == other[: len(parts)] for other in taken):
+            raise DatabaseError(
+                54, f"cannot infer query fields to set, path {path!r} is matched twice"
+            )
+        taken.append(parts)
+        for position in resolve(start, parts, {}, {}, creates=True):
+            position.assign(clone(value))
     made = apply_update(start, change, query=query, array_filters=array_filters, inserting=True)
     if "_id" not in made:
         made = {"_id": ObjectId(), **made}

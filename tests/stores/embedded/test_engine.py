@@ -244,6 +244,19 @@ def test_a_wrong_ttl_index_is_refused_and_one_of_before_deletes_nothing(
     again.close()
 
 
+def test_clauses_of_push_without_each_are_refused(engine: Engine) -> None:
+    run(engine, {"insert": "c", "documents": [{"_id": 1, "a": []}]})
+    change = {"$push": {"a": {"$position": 0}}}
+    assert run(engine, {"findAndModify": "c", "query": {}, "update": change})["code"] == 2
+
+
+def test_a_set_of_a_colon_and_letters_is_no_class_of_characters(engine: Engine) -> None:
+    run(engine, {"insert": "c", "documents": [{"_id": i, "a": c} for i, c in enumerate("[:x")]})
+    for pattern, expected in ((r"\[", [0]), ("[:x]", [1, 2]), ("[[:]", [0, 1]), (r"\[:x:\]", [])):
+        found = run(engine, {"find": "c", "filter": {"a": {"$regex": pattern}}})["cursor"]
+        assert [document["_id"] for document in found["firstBatch"]] == expected
+
+
 def test_idle_cursors_are_closed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     run(engine, {"insert": "c", "documents": [{"_id": i} for i in range(10)]})
     number = run(engine, {"find": "c", "batchSize": 2})["cursor"]["id"]
