@@ -33,6 +33,8 @@ def compile_projection(
     """
     if not specification:
         return lambda document: document
+    for path in specification:
+        _check_path(path.removesuffix(".$"))
     refuse_collisions(specification)
     arrays, flags, computed = {}, {}, {}
     positional = None
@@ -41,6 +43,8 @@ def compile_projection(
             positional = path[:-2]
             flags[positional] = True
         elif isinstance(value, Mapping) and _ARRAY_OPERATORS & set(value):
+            if "$elemMatch" in value and "." in path:
+                raise DatabaseError(31275, "Cannot use $elemMatch projection on a nested field")
             arrays[path] = dict(value)
         elif isinstance(value, bool | int | float):
             flags[path] = bool(value)
@@ -75,6 +79,13 @@ def compile_projection(
         return result
 
     return project
+
+
+def _check_path(path: str) -> None:
+    if path.endswith("."):
+        raise DatabaseError(40353, "FieldPath must not end with a '.'.")
+    if not all(split_path(path)):
+        raise DatabaseError(15998, f"FieldPath field names may not be empty strings ({path!r})")
 
 
 def refuse_collisions(specification: Mapping[str, Any]) -> None:
@@ -143,18 +154,12 @@ def _exclude_inside(value: Any, tree: dict[str, Any]) -> Any:
 def _apply_array_operator(
     document: dict[str, Any], parts: tuple[str, ...], operators: dict[str, Any]
 ) -> None:
-    """Apply ``$slice`` or ``$elemMatch``; parents are copied, for they belong to the store."""
-    for part in parts[:-1]:
-        inner = document.get(part)
-        if not isinstance(inner, dict):
-            return
-        document[part] = dict(inner)
-        document = document[part]
-    name = parts[-1]
+    """Apply ``$slice`` or ``$elemMatch``; what is inside is copied, for it belongs to the store."""
+    name = parts[0]
     array = document.get(name)
     if "$slice" in operators:
-        if isinstance(array, list):
-            document[name] = _slice(array, operators["$slice"])
+        if array is not None:
+            document[name] = _sliced(array, parts[1:], operators["$slice"])
         return
     test = element_test(operators["$elemMatch"])
     matched = (
@@ -166,6 +171,20 @@ def _apply_array_operator(
         document.pop(name, None)
     else:
         document[name] = matched
+
+
+def _sliced(value: Any, parts: tuple[str, ...], operand: Any) -> Any:
+    """A copy of a value with the array at a path cut, also in each document of an array."""
+    if not parts:
+        return _slice(value, operand) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [
+            _sliced(element, parts, operand) if isinstance(element, dict) else element
+            for element in value
+        ]
+    if isinstance(value, dict) and parts[0] in value:
+        return {**value, parts[0]: _sliced(value[parts[0]], parts[1:], operand)}
+    return value
 
 
 def _slice(array: list[Any], operand: Any) -> list[Any]:

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import aggregation
-from .arguments import Command, Reply, check_collation, check_hint, namespace_of
+from .arguments import (
+    Command,
+    Reply,
+    check_collation,
+    check_hint,
+    namespace_of,
+    natural_order,
+)
 from .collection import Collection
 from .errors import DatabaseError
 from .projecting import compile_projection
@@ -33,8 +40,9 @@ def find(engine: Engine, command: Command) -> Reply:
     project = compile_projection(command.get("projection"), query)
     last = skip + limit if limit else 0
     matches: Iterable[tuple[int, dict[str, Any]]]
-    if command.get("sort"):
-        matches = collection.first(query, command["sort"], last, command.get("let"))
+    order = command.get("sort") or natural_order(command.get("hint"))
+    if order:
+        matches = collection.first(query, order, last, command.get("let"))
     else:
         matches = collection.find(query, command.get("let"))
     found = [document for _, document in itertools.islice(matches, skip, last or None)]
@@ -65,6 +73,8 @@ def aggregate(engine: Engine, command: Command) -> Reply:
     namespace = namespace_of(command, "aggregate")
     collection = engine.get(namespace)
     check_hint(collection, command.get("hint"))
+    if natural_order(command.get("hint")):
+        raise DatabaseError(238, "an aggregation from the last document on is not supported")
     check_collation(command.get("collation"))
     pipeline, variables = command["pipeline"], command.get("let")
     batch_size = (command.get("cursor") or {}).get("batchSize")
