@@ -50,6 +50,14 @@ def quiet_root_logger() -> Iterator[None]:
             root.removeHandler(handler)
 
 
+@pytest.fixture(autouse=True)
+def same_directory() -> Iterator[None]:
+    """Go back to where the test began: FireWorks' rapidfire stays in the folder of its launches."""
+    here = Path.cwd()
+    yield
+    os.chdir(here)
+
+
 @pytest.fixture
 def clean_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current directory."""

@@ -19,6 +19,8 @@ NOT_SUPPORTED: dict[str, str] = {
     "$jsonSchema": "documents are validated by pydantic models before they are sent",
     "validator": "documents are validated by pydantic models before they are sent",
     "$bitsAllSet": "no document of ours holds bit masks",
+    "[[:digit:]]": "regular expressions are Python's, which would take it for a set of letters",
+    "$natural: -1 in an aggregation": "$sort by a field that tells the order",
     "collation": "strings are compared by code points only",
     "transaction": "each command is atomic by itself; a group of commands is not",
     "snapshot read concern": "a cursor is a snapshot of one collection, not of several",

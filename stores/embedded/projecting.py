@@ -80,18 +80,12 @@ def compile_projection(
 def _apply_array_operator(
     document: dict[str, Any], parts: tuple[str, ...], operators: dict[str, Any]
 ) -> None:
-    """Apply ``$slice`` or ``$elemMatch``; parents are copied, for they belong to the store."""
-    for part in parts[:-1]:
-        inner = document.get(part)
-        if not isinstance(inner, dict):
-            return
-        document[part] = dict(inner)
-        document = document[part]
-    name = parts[-1]
+    """Apply ``$slice`` or ``$elemMatch``; what is inside is copied, for it belongs to the store."""
+    name = parts[0]
     array = document.get(name)
     if "$slice" in operators:
-        if isinstance(array, list):
-            document[name] = _slice(array, operators["$slice"])
+        if array is not None:
+            document[name] = _sliced(array, parts[1:], operators["$slice"])
         return
     test = element_test(operators["$elemMatch"])
     matched = (
@@ -103,6 +97,20 @@ def _apply_array_operator(
         document.pop(name, None)
     else:
         document[name] = matched
+
+
+def _sliced(value: Any, parts: tuple[str, ...], operand: Any) -> Any:
+    """A copy of a value with the array at a path cut, also in each document of an array."""
+    if not parts:
+        return _slice(value, operand) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [
+            _sliced(element, parts, operand) if isinstance(element, dict) else element
+            for element in value
+        ]
+    if isinstance(value, dict) and parts[0] in value:
+        return {**value, parts[0]: _sliced(value[parts[0]], parts[1:], operand)}
+    return value
 
 
 def _slice(array: list[Any], operand: Any) -> list[Any]:

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import aggregation
-from .arguments import Command, Reply, check_collation, check_hint, namespace_of
+from .arguments import (
+    Command,
+    Reply,
+    check_collation,
+    check_hint,
+    namespace_of,
+    natural_order,
+)
 from .collection import Collection
 from .errors import DatabaseError
 from .expressions import let_variables
@@ -35,8 +42,9 @@ def find(engine: Engine, command: Command) -> Reply:
     project = compile_projection(command.get("projection"), query, variables)
     last = skip + limit if limit else 0
     matches: Iterable[tuple[int, dict[str, Any]]]
-    if command.get("sort"):
-        matches = collection.first(query, command["sort"], last, variables)
+    order = command.get("sort") or natural_order(command.get("hint"))
+    if order:
+        matches = collection.first(query, order, last, variables)
     else:
         matches = collection.find(query, variables)
     found = [document for _, document in itertools.islice(matches, skip, last or None)]
@@ -67,6 +75,8 @@ def aggregate(engine: Engine, command: Command) -> Reply:
     namespace = namespace_of(command, "aggregate")
     collection = engine.get(namespace)
     check_hint(collection, command.get("hint"))
+    if natural_order(command.get("hint")):
+        raise DatabaseError(238, "an aggregation from the last document on is not supported")
     check_collation(command.get("collation"))
     if command.get("explain"):
         raise DatabaseError(238, "explain of an aggregation is not supported by this server")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from bson import Decimal128, Int64, ObjectId, Regex
+from bson import DBRef, Decimal128, Int64, ObjectId, Regex
 
 ABSENT = object()
 OID = ObjectId("64b5f0c8e1f1a2b3c4d5e6f7")
@@ -34,6 +34,7 @@ DOCUMENT: dict[str, Any] = {
     "mixed": [1, True, None],
     "points": [{"k": 1, "v": 10}, {"k": 2}, 5],
     "o": {"a": 1, "b": {"c": 2}},
+    "link": DBRef("c", 5),
 }
 
 # operator -> expressions with their values
@@ -47,6 +48,7 @@ EXPRESSIONS: dict[str, list[tuple[Any, Any]]] = {
         ("$points.v", [10]),
         ("$numbers.0", []),
         ("$large", LARGE),
+        ("$link.$id", 5),
         (["$n", "$nothing"], [4, None]),
         ({"p": "$n", "q": "$nothing"}, {"p": 4}),
         ("plain", "plain"),

@@ -51,6 +51,8 @@ ATTEMPTS: dict[str, Callable[[C], Any]] = {
     "$jsonSchema": lambda c: list(c.find({"$jsonSchema": {"required": ["a"]}})),
     "validator": lambda c: c.database.create_collection("v", validator={"a": 1}),
     "$bitsAllSet": lambda c: list(c.find({"a": {"$bitsAllSet": 1}})),
+    "[[:digit:]]": lambda c: list(c.find({"a": {"$not": {"$regex": "[^[:digit:]]"}}})),
+    "$natural: -1 in an aggregation": lambda c: list(c.aggregate([], hint={"$natural": -1})),
     "collation": lambda c: list(c.find({"a": "x"}).collation({"locale": "de"})),
     "transaction": _transaction,
     "snapshot read concern": lambda c: list(
