@@ -17,6 +17,7 @@ from ebsdsg_flows.engines.base import Control, Engine, EngineResult, Progress
 from ebsdsg_flows.engines.emsoft.attempt import Attempt
 from ebsdsg_flows.engines.emsoft.configuration import Installation, RunFolder, threads_of
 from ebsdsg_flows.engines.emsoft.failures import CONFIGURATION, INEXPRESSIBLE
+from ebsdsg_flows.engines.emsoft.namelist import LARGEST_INTEGER
 from ebsdsg_flows.engines.emsoft.stages import (
     make_crystal_file,
     make_master_pattern,
@@ -76,6 +77,11 @@ class EMsoftEngine(Engine):
             raise ValueError(
                 f"max_scatterings = {parameters.max_scatterings}: EMMCOpenCL stops every electron "
                 f"after {EMSOFT_SCATTERINGS} scatterings; write max_scatterings: 300"
+            )
+        if self.monte_carlo == "cpu" and parameters.n_electrons > LARGEST_INTEGER:
+            raise ValueError(
+                f"n_electrons = {parameters.n_electrons}: EMMC counts to {LARGEST_INTEGER}; write "
+                "fewer, or use monte_carlo: opencl"
             )
         for name in ("absorption_length", "thickness"):
             if getattr(parameters, name) != "emsoft":

@@ -15,7 +15,7 @@ import numpy as np
 
 from ebsdsg_flows.engines.emsoft.xtal_file import replace_crystal
 from ebsdsg_sim.atomic_file import new_file, sync
-from ebsdsg_sim.emsoft_layout import ASCII, text_of
+from ebsdsg_sim.emsoft_layout import ASCII, put, text_of
 from stores.identity import content_hash
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from ebsdsg_sim.parameters import SimulationParameters
 
 HISTOGRAMS = "EMData/MCOpenCL"
+READ_BY_EMEBSDMASTER = ("devid", "globalworkgrpsz")
+"""What EMEBSDmaster reads without asking whether it is there, and EMMC does not write (EMsoft 5.0,
+``Source/EMsoftHDFLib/EBSDmod.f90``, ``readEBSDMonteCarloFile``); the values are not used."""
 
 
 def monte_carlo_key(crystal: Crystal, parameters: SimulationParameters, program: str) -> str:
@@ -69,6 +72,9 @@ def hand_out(store: Path, target: Path, crystal: Crystal, source: str, xtal: str
     with h5py.File(target, "r+") as file:
         replace_crystal(file, crystal, source)
         name = file["NMLparameters/MCCLNameList"]
+        for key in READ_BY_EMEBSDMASTER:
+            if key not in name:
+                put(name, key, 1)
         if text_of(name["xtalname"]).strip() != xtal:
             del name["xtalname"]
             name.create_dataset("xtalname", data=[xtal], dtype=ASCII)

@@ -30,11 +30,15 @@ from ebsdsg_sim.crystal import Crystal
 
 SUCCESS = {
     "EMMCOpenCL": r"Total execution time \[s\]",
-    "EMMC": r"Total execution time \[s\]|Execution time \[s\]",
+    "EMMC": r"Number of electrons on detector\s+=",
     "EMEBSDmaster": r"Final data stored in file",
     "EMEBSD": r"Completed cycle",
 }
-"""What each program prints when it has finished."""
+"""What each program prints when it has finished.
+
+EMMC measures no time: its last line, after the file was closed, counts the electrons on the
+detector (EMsoft 5.0, ``Source/SEM/EMMC.f90``, end of ``DoMCsimulation``).
+"""
 
 DAMAGING = (DISK_FULL, FORTRAN, HDF5, FATAL, CRASHED)
 """What may have broken the file although the program says that it finished; all else that a

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from ebsdsg_flows.engines import Control, EMsoftEngine, EngineFailure, make_engine
+from ebsdsg_flows.engines.emsoft.result_file import check_monte_carlo
 from ebsdsg_flows.settings import get_settings
 from ebsdsg_sim.crystal import Crystal, Site
 from ebsdsg_sim.hdf5 import read_master_pattern
@@ -141,6 +143,27 @@ def test_the_cpu_monte_carlo_is_another_simulation(bench: Bench) -> None:
     bench.simulate("b" * 8, engine=engine)
     assert bench.stages[-2:] == [("monte carlo", "EMMC"), ("master pattern", "EMEBSDmaster")]
     assert len(list(bench.root.glob("emsoft/montecarlo/*/*.h5"))) == 2
+
+
+def test_threads_that_do_not_divide_the_electrons_run_a_few_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EBSDSG_EMSOFT_THREADS", "8")
+    engine = EMsoftEngine(crystal_file="direct", monte_carlo="cpu")
+    parameters = replace(SMALL, n_electrons=100_001)
+    pattern = read_master_pattern(bench.simulate(engine=engine, parameters=parameters).path)
+    assert pattern.monte_carlo.n_electrons == pattern.monte_carlo.n_simulated == 100_008
+    (kept,) = bench.root.glob("emsoft/montecarlo/*/*.h5")
+    for asked in (100_000, 100_009):  # more than one electron per thread too many, or too few
+        with pytest.raises(EngineFailure, match="n_electrons"):
+            check_monte_carlo(kept, TIC, replace(SMALL, n_electrons=asked))
+
+
+def test_emmc_counts_electrons_in_32_bits() -> None:
+    many = replace(SMALL, n_electrons=4_000_000_000)
+    with pytest.raises(ValueError, match="EMMC counts to 2147483647"):
+        EMsoftEngine(monte_carlo="cpu").check(many)
+    EMsoftEngine().check(many)
 
 
 MASTER = [

@@ -127,6 +127,19 @@ def test_other_ends_get_theirs(code: int, output: str, number: int) -> None:
     assert caught.value.code == number
 
 
+def test_the_end_of_emmc_is_known_by_its_last_line() -> None:
+    """As the source of EMsoft 5.0 prints it; it tells no time."""
+    whole = (
+        " All threads complete; saving data to file montecarlo.h5\n"
+        " Total number of electrons generated =         4000000\n"
+        " Number of electrons on detector       =         2412000\n"
+    )
+    judge("EMMC", ended(0, whole))
+    with pytest.raises(EngineFailure) as caught:
+        judge("EMMC", ended(0, " Completed electron #         1000000; BSE hits =          603000\n"))
+    assert caught.value.code == 160
+
+
 def test_a_warning_does_not_make_a_finished_program_fail() -> None:
     missing = "Error in json_parse_file: Error opening file: /home/x/.config/EMsoftConfig.json\n"
     assert recognise(missing) is None
