@@ -121,7 +121,7 @@ class Attempt:
 
         def before_end(reason: Reason) -> None:
             if reason == "asked to leave":
-                self.control.ending(QUEUE_ENDED.failure(f"{program} is being ended"))
+                self.leaving(program)
 
         ended = run_program(
             [self.installation.program(program), f"{program}.nml"],
@@ -139,6 +139,10 @@ class Attempt:
         except EngineFailure as failure:
             raise self._full_disk(failure, ended) from None
         return ended.output
+
+    def leaving(self, program: str) -> None:
+        """Have it recorded that a program is ended because this worker was asked to leave."""
+        self.control.ending(QUEUE_ENDED.failure(f"{program} is being ended"))
 
     def _walltime(self) -> float:
         """Seconds for one stage: the limit, or what the queue still gives."""

@@ -69,7 +69,12 @@ class Kind:
 
 
 MISSING_PROGRAM = Kind(
-    100, "missing program", "an EMsoft program is not there or cannot be run", Rule.REPAIR
+    100,
+    "missing program",
+    "an EMsoft program is not there or cannot be run",
+    Rule.REPAIR,
+    # what the dynamic loader says of a library, or of one that is too old
+    pattern=r"error while loading shared libraries|not found \(required by",
 )
 CONFIGURATION = Kind(
     101,
@@ -241,6 +246,7 @@ KINDS: tuple[Kind, ...] = (
 """All of them; the numbers are stable."""
 
 _BY_CAUSE = (
+    MISSING_PROGRAM,
     DISK_FULL,
     OUT_OF_MEMORY,
     INEXPRESSIBLE,

@@ -77,14 +77,25 @@ def judge(program: str, ended: Ended) -> None:
         return
     if code == 127 and "cannot run" in ended.output:
         raise MISSING_PROGRAM.failure(ended.output.strip(), exit_code=code)
+    if code < 0:
+        raise ended_by_signal(program, code, tail)
+    raise NO_SUCCESS_LINE.failure(f"{program}, exit code {code}", log_tail=tail, exit_code=code)
+
+
+def ended_by_signal(program: str, code: int, tail: str) -> EngineFailure:
+    """What a signal that ended a program means.
+
+    Parameters
+    ----------
+    program : its name.
+    code : the signal's number, negative.
+    tail : end of its output.
+    """
     if code == -9:
         kind = OUT_OF_MEMORY if _memory_killer_struck() else KILLED
-        raise kind.failure(f"{program} was killed by SIGKILL", log_tail=tail, exit_code=code)
-    if code in (-15, -2, -1, -24):
-        raise KILLED.failure(f"{program}, by signal {-code}", log_tail=tail, exit_code=code)
-    if code < 0:
-        raise CRASHED.failure(f"{program}, by signal {-code}", log_tail=tail, exit_code=code)
-    raise NO_SUCCESS_LINE.failure(f"{program}, exit code {code}", log_tail=tail, exit_code=code)
+        return kind.failure(f"{program} was killed by SIGKILL", log_tail=tail, exit_code=code)
+    kind = KILLED if code in (-15, -2, -1, -24) else CRASHED
+    return kind.failure(f"{program}, by signal {-code}", log_tail=tail, exit_code=code)
 
 
 def check_cell(output: str, crystal: Crystal) -> None:

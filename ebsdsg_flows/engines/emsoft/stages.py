@@ -34,7 +34,12 @@ def make_crystal_file(attempt: Attempt) -> None:
         program = attempt.installation.program("EMmkxtal")
         environment = attempt.run.environment(attempt.installation)
         screen = make_xtal(
-            path, attempt.crystal, attempt.source, [program], environment=environment
+            path,
+            attempt.crystal,
+            attempt.source,
+            [program],
+            environment=environment,
+            before_end=lambda: attempt.leaving("EMmkxtal"),
         )
         (attempt.run.path / "EMmkxtal.log").write_text(screen, encoding="utf-8")
 

@@ -5,7 +5,7 @@ The direct writer is the named alternative to EMmkxtal; what it writes has the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -40,6 +40,7 @@ def make_xtal(
     *,
     environment: Mapping[str, str],
     timeout: float = TIMEOUT,
+    before_end: Callable[[], None] = lambda: None,
 ) -> str:
     """Make a crystal file with EMmkxtal and check it.
 
@@ -51,6 +52,7 @@ def make_xtal(
     command : EMmkxtal and its arguments.
     environment : complete environment of the program.
     timeout : longest wait for a question [s].
+    before_end : called before EMmkxtal is ended because this worker was asked to leave.
 
     Returns
     -------
@@ -66,7 +68,14 @@ def make_xtal(
     if path.exists():
         raise FileExistsError(f"{path} exists, and EMmkxtal would overwrite it")
     steps = answers(crystal, path.name, source)
-    screen = converse(command, steps, environment=environment, folder=path.parent, timeout=timeout)
+    screen = converse(
+        command,
+        steps,
+        environment=environment,
+        folder=path.parent,
+        timeout=timeout,
+        before_end=before_end,
+    )
     check_xtal(path, crystal, source)
     return screen
 
