@@ -294,7 +294,7 @@ def emmc_threads(file: h5py.File) -> int | None:
 
     Notes
     -----
-    EMMC writes its namelist under EMMCOpenCL's name, with ``primeseed`` and ``nthreads`` but without
+    EMMC writes its namelist under EMMCOpenCL's name, with ``primeseed`` and ``nthreads``, without
     ``multiplier``, ``globalworkgrpsz``, ``platid`` and ``devid`` (EMsoft 5.0,
     ``Source/EMsoftHDFLib/NameListHDFwriters.f90``, ``HDFwriteMCNameList``).
     """

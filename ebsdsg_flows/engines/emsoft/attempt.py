@@ -152,8 +152,18 @@ class Attempt:
             limit = max(1.0, min(limit, left - QUEUE_MARGIN - self.settings.emsoft_grace))
         return limit
 
-    def check_space(self) -> None:
+    def check_space(self, *, resuming: bool = False) -> None:
         """Refuse to begin a master pattern that the disk cannot hold.
+
+        Parameters
+        ----------
+        resuming : whether there is a file that may be continued.
+
+        Notes
+        -----
+        There are two files at the end, the run's and the copy that gets the final name.  A resume
+        has three at a time: the fresh one, the copy of what is continued, and that copy's own while
+        it is settled.
 
         Raises
         ------
@@ -162,7 +172,8 @@ class Attempt:
         """
         p = self.parameters
         side, sites, n = 2 * p.npx + 1, len(self.crystal.sites), len(p.energies)
-        need = 8 * n * side * side * (sites + 1) + 12 * n * p.mc_pixels**2 + SPARE_BYTES
+        one = 8 * n * side * side * (sites + 1) + 12 * n * p.mc_pixels**2
+        need = (3 if resuming else 2) * one + SPARE_BYTES
         free = shutil.disk_usage(self.run.path).free
         if free < need:
             raise DISK_FULL.failure(

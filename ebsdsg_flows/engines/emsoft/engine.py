@@ -6,6 +6,7 @@ what is done there, and what is kept of it, is in :mod:`.stages`.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from uuid import uuid4
 
-from ebsdsg_flows.engines.base import Control, Engine, EngineResult, Progress
+from ebsdsg_flows.engines.base import Control, Engine, EngineFailure, EngineResult, Progress
 from ebsdsg_flows.engines.emsoft.attempt import Attempt
+from ebsdsg_flows.engines.emsoft.broken_file import naming_a_full_disk
 from ebsdsg_flows.engines.emsoft.configuration import Installation, RunFolder, threads_of
 from ebsdsg_flows.engines.emsoft.failures import CONFIGURATION, INEXPRESSIBLE
 from ebsdsg_flows.engines.emsoft.namelist import LARGEST_INTEGER
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from ebsdsg_sim.parameters import SimulationParameters
 
 EMSOFT_VERSION = "5.0.4"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -111,9 +115,10 @@ class EMsoftEngine(Engine):
         control: Control | None = None,
     ) -> dict[str, Any]:
         """See :meth:`ebsdsg_flows.engines.base.Engine.compute_monte_carlo`."""
-        attempt = self._attempt(crystal, parameters, path, progress, control)
-        make_crystal_file(attempt)
-        make_monte_carlo(attempt)
+        with naming_a_full_disk():
+            attempt = self._attempt(crystal, parameters, path, progress, control)
+            make_crystal_file(attempt)
+            make_monte_carlo(attempt)
         shutil.rmtree(attempt.run.data, ignore_errors=True)
         return {"stage_seconds": attempt.stage_seconds, "cpu_seconds": attempt.cpu_seconds}
 
@@ -126,7 +131,8 @@ class EMsoftEngine(Engine):
         control: Control | None = None,
     ) -> EngineResult:
         """See :meth:`ebsdsg_flows.engines.base.Engine.simulate`."""
-        return _compute(self._attempt(crystal, parameters, path, progress, control), path)
+        with naming_a_full_disk():
+            return _compute(self._attempt(crystal, parameters, path, progress, control), path)
 
     def _attempt(
         self,
@@ -171,8 +177,12 @@ def _compute(attempt: Attempt, path: Path) -> EngineResult:
 
     if path.is_file():
         # a worker that died here had only to say that it was finished
-        check_master(path, attempt.crystal, attempt.parameters)
-        return _result(attempt, path)
+        try:
+            check_master(path, attempt.crystal, attempt.parameters)
+        except EngineFailure as failure:
+            log.warning("%s is damaged and will be replaced: %s", path, failure)
+        else:
+            return _result(attempt, path)
     make_crystal_file(attempt)
     histograms = make_monte_carlo(attempt)
     master, resumed = make_master_pattern(attempt, histograms)

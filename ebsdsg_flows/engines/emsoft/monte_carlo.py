@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
+from ebsdsg_flows.engines.emsoft.broken_file import reading
+from ebsdsg_flows.engines.emsoft.result_file import check_histograms
 from ebsdsg_flows.engines.emsoft.xtal_file import replace_crystal
 from ebsdsg_sim.atomic_file import new_file, sync
 from ebsdsg_sim.emsoft_layout import ASCII, put, text_of
@@ -55,6 +57,29 @@ def keep(source: Path, store: Path) -> None:
     store.parent.mkdir(parents=True, exist_ok=True)
     with new_file(store) as temporary:
         _copy(source, temporary, compressed=True)
+
+
+def check_kept(store: Path, parameters: SimulationParameters) -> None:
+    """Read a kept file whole: what cannot be read here could not be handed out.
+
+    Parameters
+    ----------
+    store : the file.
+    parameters : what it should be of.
+
+    Raises
+    ------
+    EngineFailure
+        If it is damaged or of something else.
+    """
+
+    def read(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            item[()]
+
+    with reading(store), h5py.File(store) as file:
+        file.visititems(read)
+    check_histograms(store, parameters)
 
 
 def hand_out(store: Path, target: Path, crystal: Crystal, source: str, xtal: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ebsdsg_flows.engines.base import EngineFailure
 from ebsdsg_flows.engines.emsoft.failures import (
     CRASHED,
     CRYSTAL_DIFFERS,

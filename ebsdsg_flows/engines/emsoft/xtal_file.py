@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from ebsdsg_flows.engines.emsoft.broken_file import DAMAGE
 from ebsdsg_flows.engines.emsoft.crystal_file import (
     answers,
     check_expressible,
@@ -140,7 +141,7 @@ def check_xtal(path: Path, crystal: Crystal, source: str | None = None) -> None:
     try:
         with h5py.File(path, "r") as file:
             differences = _differences(file["CrystalData"], crystal, source)
-    except (OSError, KeyError, ValueError) as error:
+    except DAMAGE as error:
         raise WRONG_FILE.failure(f"{path.name} is not a crystal file ({error})") from None
     if differences:
         raise CRYSTAL_DIFFERS.failure(f"{path.name}: {'; '.join(differences)}")

@@ -36,11 +36,11 @@ def talk(path: Path) -> str:
 
 @pytest.mark.parametrize("name", ["a b", "it's", 'a "quoted" name', "back\\slash", "ümlaut"])
 def test_its_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
-    path = program(tmp_path / name, f"{ASKS}echo \"  Source = $x\"\n")
+    path = program(tmp_path / name, f'{ASKS}echo "  Source = $x"\n')
     assert "Source = 1" in talk(path)
 
 
-LIBRARY = "EMmkxtal: error while loading shared libraries: libhdf5.so.103: cannot open shared object"
+LIBRARY = "EMmkxtal: error while loading shared libraries: libhdf5.so: cannot open shared object"
 TOO_OLD = "EMmkxtal: /lib/libc.so.6: version `GLIBC_2.38' not found (required by EMmkxtal)"
 
 

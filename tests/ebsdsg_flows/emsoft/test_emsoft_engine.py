@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections import namedtuple
@@ -14,76 +13,12 @@ import h5py
 import numpy as np
 import pytest
 
-from ebsdsg_flows.engines import Control, EMsoftEngine, EngineFailure, make_engine
+from ebsdsg_flows.engines import EMsoftEngine, EngineFailure, make_engine
 from ebsdsg_flows.engines.emsoft.result_file import check_monte_carlo
-from ebsdsg_flows.settings import get_settings
 from ebsdsg_sim.crystal import Crystal, Site
 from ebsdsg_sim.hdf5 import read_master_pattern
 from ebsdsg_sim.parameters import SimulationParameters
-from ebsdsg_sim.symmetry import hall_number_for
-
-TIC = Crystal(
-    "TiC",
-    (0.4328, 0.4328, 0.4328, 90, 90, 90),
-    225,
-    hall_number_for(225),
-    (Site("Ti", (0, 0, 0), 1, 0.003), Site("C", (0.5, 0.5, 0.5), 1, 0.0035)),
-)
-SMALL = SimulationParameters(npx=5, mc_pixels=51, n_electrons=224_999, max_scatterings=300)
-DIRECT = EMsoftEngine(crystal_file="direct")
-
-
-class Bench:
-    """One data root with stand-in programs that can be given orders."""
-
-    def __init__(self, root: Path, orders: Path) -> None:
-        self.root, self.orders = root, orders
-        self.stages: list[tuple[str, str]] = []
-        self.progress: list[tuple[str, int, int]] = []
-
-    def order(self, **orders: dict[str, Any]) -> None:
-        self.orders.write_text(json.dumps({f"{k} TiC.xtal": v for k, v in orders.items()}))
-
-    def simulate(
-        self,
-        key: str = "a" * 8,
-        engine: EMsoftEngine = DIRECT,
-        crystal: Crystal = TIC,
-        parameters: SimulationParameters = SMALL,
-        **control: Any,
-    ) -> Any:
-        get_settings.cache_clear()
-        return engine.simulate(
-            crystal.to_dict(),
-            parameters,
-            self.root / "master_patterns" / f"{key}.h5",
-            lambda *step: self.progress.append(step),
-            Control(stage=lambda *stage: self.stages.append(stage), **control),
-        )
-
-    def fail(self, key: str = "a" * 8, **arguments: Any) -> EngineFailure:
-        with pytest.raises(EngineFailure) as caught:
-            self.simulate(key, **arguments)
-        assert not (self.root / "master_patterns" / f"{key}.h5").exists()
-        return caught.value
-
-    def logs(self, program: str) -> list[Path]:
-        return sorted(self.root.glob(f"emsoft/simulations/*/*/*/{program}.log"))
-
-
-@pytest.fixture
-def bench(tmp_path: Path, emsoft: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    orders = tmp_path / "orders.json"
-    for name, value in (
-        ("EMSOFT_STAND_IN", orders),
-        ("EBSDSG_ROOT", tmp_path / "root"),
-        ("EBSDSG_CONFIG_FILE", tmp_path / "none.yaml"),
-        ("EBSDSG_EMSOFT_PATH", emsoft),
-        ("EBSDSG_EMSOFT_GRACE", 0.5),
-    ):
-        monkeypatch.setenv(name, str(value))
-    get_settings.cache_clear()
-    return Bench(tmp_path / "root", orders)
+from tests.ebsdsg_flows.emsoft.bench import SMALL, TIC, Bench
 
 
 @pytest.fixture(scope="module")

@@ -137,7 +137,7 @@ def test_the_end_of_emmc_is_known_by_its_last_line() -> None:
     )
     judge("EMMC", ended(0, whole))
     with pytest.raises(EngineFailure) as caught:
-        judge("EMMC", ended(0, " Completed electron #         1000000; BSE hits =          603000\n"))
+        judge("EMMC", ended(0, " Completed electron #   1000000; BSE hits =    603000\n"))
     assert caught.value.code == 160
 
 
