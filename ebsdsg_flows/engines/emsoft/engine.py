@@ -18,8 +18,9 @@ from ebsdsg_flows.engines.base import Control, Engine, EngineFailure, EngineResu
 from ebsdsg_flows.engines.emsoft.attempt import Attempt
 from ebsdsg_flows.engines.emsoft.broken_file import naming_a_full_disk
 from ebsdsg_flows.engines.emsoft.configuration import Installation, RunFolder, threads_of
-from ebsdsg_flows.engines.emsoft.failures import CONFIGURATION, INEXPRESSIBLE
+from ebsdsg_flows.engines.emsoft.failures import CONFIGURATION
 from ebsdsg_flows.engines.emsoft.namelist import LARGEST_INTEGER
+from ebsdsg_flows.engines.emsoft.refusals import check_bins, check_simulable
 from ebsdsg_flows.engines.emsoft.stages import (
     make_crystal_file,
     make_master_pattern,
@@ -87,6 +88,7 @@ class EMsoftEngine(Engine):
                 f"n_electrons = {parameters.n_electrons}: EMMC counts to {LARGEST_INTEGER}; write "
                 "fewer, or use monte_carlo: opencl"
             )
+        check_bins(parameters)
         for name in ("absorption_length", "thickness"):
             if getattr(parameters, name) != "emsoft":
                 raise ValueError(
@@ -143,7 +145,6 @@ class EMsoftEngine(Engine):
         control: Control | None,
     ) -> Attempt:
         """An attempt in a folder of its own, if the engine can do what is asked."""
-        from ebsdsg_flows.engines.emsoft.crystal_file import rhombohedral
         from ebsdsg_flows.settings import get_settings
         from ebsdsg_sim.crystal import Crystal
 
@@ -153,9 +154,7 @@ class EMsoftEngine(Engine):
         except ValueError as error:
             raise CONFIGURATION.failure(str(error)) from None
         built = Crystal.from_dict(crystal)
-        if rhombohedral(built):
-            # EMEBSDmaster refuses such a cell, long after EMmkxtal and the Monte Carlo took it
-            raise INEXPRESSIBLE.failure(f"{built.name} is on rhombohedral axes; use hexagonal ones")
+        check_simulable(built)
         folder = settings.root / "emsoft" / "simulations" / path.stem[:2] / path.stem
         stamp = time.strftime("%Y%m%dT%H%M%S")
         return Attempt(

@@ -142,7 +142,7 @@ INPUT_MISSING = Kind(
     Rule.RETRY,
     pattern=r"Monte Carlo input file does not exist|This is not a proper HDF5 file"
     r"|does not contain (?:Monte Carlo|Master Pattern) header data|HDF_openFile:H5Fopen_f"
-    r"|Error opening file: (?!\S*EMsoftConfig)",
+    r"|Error opening file: (?!.*EMsoftConfig)",
 )
 ALREADY_COMPLETE = Kind(
     132,

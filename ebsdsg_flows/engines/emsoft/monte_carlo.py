@@ -96,15 +96,26 @@ def hand_out(store: Path, target: Path, crystal: Crystal, source: str, xtal: str
     _copy(store, target, compressed=False)
     with h5py.File(target, "r+") as file:
         replace_crystal(file, crystal, source)
-        name = file["NMLparameters/MCCLNameList"]
         for key in READ_BY_EMEBSDMASTER:
-            if key not in name:
-                put(name, key, 1)
-        if text_of(name["xtalname"]).strip() != xtal:
-            del name["xtalname"]
-            name.create_dataset("xtalname", data=[xtal], dtype=ASCII)
-            _rename_in_text(file, xtal)
+            if key not in file["NMLparameters/MCCLNameList"]:
+                put(file["NMLparameters/MCCLNameList"], key, 1)
+        name_crystal_file(file, xtal)
     sync(target)
+
+
+def name_crystal_file(file: h5py.File, xtal: str) -> None:
+    """Name the crystal file that EMsoft's later programs read again.
+
+    Parameters
+    ----------
+    file : with a Monte Carlo, open for writing.
+    xtal : name in the folder of the crystal files.
+    """
+    for group in ("NMLparameters/MCCLNameList", "EMData/EBSDmaster"):
+        if "xtalname" in file.get(group, {}) and text_of(file[group]["xtalname"]).strip() != xtal:
+            del file[group]["xtalname"]
+            file[group].create_dataset("xtalname", data=[xtal], dtype=ASCII)
+            _rename_in_text(file, xtal)
 
 
 def _rename_in_text(file: h5py.File, xtal: str) -> None:
