@@ -104,9 +104,10 @@ class Attempt:
         Raises
         ------
         EngineFailure
-            Unless it ended by itself, said that it had finished and reported no error.
+            Unless it is of EMsoft 5.0, ended by itself, said that it had finished and reported no
+            error.
         """
-        from ebsdsg_flows.engines.emsoft.outcome import judge
+        from ebsdsg_flows.engines.emsoft.outcome import check_version, judge
         from ebsdsg_flows.engines.emsoft.progress import MasterProgress
         from ebsdsg_flows.engines.emsoft.supervise import Limits, run_program
 
@@ -114,6 +115,7 @@ class Attempt:
         energies = MasterProgress(total, done)
 
         def on_line(line: str) -> None:
+            check_version(program, line)
             if stage == "energies" and energies.feed(line):
                 self.progress(stage, energies.energies_done, total)
                 if energies.seconds_left is not None:

@@ -23,7 +23,7 @@ from ebsdsg_flows.engines.emsoft.failures import (
     QUEUE_ENDED,
     recognise,
 )
-from ebsdsg_flows.engines.emsoft.outcome import ended_by_signal
+from ebsdsg_flows.engines.emsoft.outcome import check_version, ended_by_signal
 from ebsdsg_flows.leaving import asked_to_leave, noticing_sigterm
 
 if TYPE_CHECKING:
@@ -64,8 +64,9 @@ def converse(
     Raises
     ------
     EngineFailure
-        If the program cannot be started, asks something else, repeats other numbers, stops early,
-        waits for ever, ends without success, or this worker is asked to leave.
+        If the program cannot be started, is not of EMsoft 5.0, asks something else, repeats other
+        numbers, stops early, waits for ever, ends without success, or this worker is asked to
+        leave.
     """
     with noticing_sigterm():
         return _converse(command, steps, environment, folder, timeout, before_end)
@@ -105,6 +106,7 @@ def _converse(
         last: Step | None = None
         for step in steps:
             found = _wait(child, patterns, timeout, screen, before_end)
+            check_version("EMmkxtal", screen.text)
             before = str(child.before)
             if found == len(texts):
                 raise _ended_early(child, screen, f"it ended instead of asking “{step.prompt}”")

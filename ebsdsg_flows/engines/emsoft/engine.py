@@ -184,15 +184,15 @@ def _compute(attempt: Attempt, path: Path) -> EngineResult:
             return _result(attempt, path)
     make_crystal_file(attempt)
     histograms = make_monte_carlo(attempt)
-    master, resumed = make_master_pattern(attempt, histograms)
+    master = make_master_pattern(attempt, histograms)
     check_master(master, attempt.crystal, attempt.parameters)
     _install(master, path)
-    result = _result(attempt, path, **resumed)
+    result = _result(attempt, path)
     _clean_up(attempt)
     return result
 
 
-def _result(attempt: Attempt, path: Path, **resumed: Any) -> EngineResult:
+def _result(attempt: Attempt, path: Path) -> EngineResult:
     """What is said of a finished file."""
     import hashlib
 
@@ -220,9 +220,22 @@ def _result(attempt: Attempt, path: Path, **resumed: Any) -> EngineResult:
             "gpu": attempt.gpu,
             "mean_strong": strong if None not in strong else [],
             "stage_seconds": attempt.stage_seconds,
-            **resumed,
+            **_restarted(path, len(pattern.energies)),
         },
     )
+
+
+def _restarted(path: Path, n_energies: int) -> dict[str, Any]:
+    """What the record says of a file in which energies were made by restarts; else nothing."""
+    from ebsdsg_flows.engines.emsoft.resume import corrected_below
+
+    below = corrected_below(path)
+    if not below:
+        return {}
+    return {
+        "resumed_after_energies": n_energies - below,
+        "restart": "depth weights corrected",
+    }
 
 
 def _install(made: Path, path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ebsdsg_flows.engines.base import EngineFailure
 from ebsdsg_flows.engines.emsoft.failures import (
+    CONFIGURATION,
     CRASHED,
     CRYSTAL_DIFFERS,
     DISK_FULL,
@@ -102,6 +103,32 @@ def ended_by_signal(program: str, code: int, tail: str) -> EngineFailure:
         return kind.failure(f"{program} was killed by SIGKILL", log_tail=tail, exit_code=code)
     kind = KILLED if code in (-15, -2, -1, -24) else CRASHED
     return kind.failure(f"{program}, by signal {-code}", log_tail=tail, exit_code=code)
+
+
+def check_version(program: str, text: str) -> None:
+    """Refuse another EMsoft than 5.0, by what a program prints of itself.
+
+    Parameters
+    ----------
+    program : its name.
+    text : any part of its output; what does not name a version is let through.
+
+    Raises
+    ------
+    EngineFailure
+        If it is another version, whose numbers and files nobody has compared with these.
+    """
+    found = re.search(r"Source code version\s*:\s*(\S+)", text)
+    if found and not known_version(found[1]):
+        raise CONFIGURATION.failure(
+            f"{program} is of EMsoft {found[1]}, this engine knows 5_0_x only; set "
+            "EBSDSG_EMSOFT_PATH and EBSDSG_EMSOFT_BIN to an EMsoft 5.0"
+        )
+
+
+def known_version(version: str) -> bool:
+    """Whether this engine knows a version that EMsoft writes as ``5_0_4_d50c973``."""
+    return re.match(r"5_0_\d", version) is not None
 
 
 def check_cell(output: str, crystal: Crystal) -> None:

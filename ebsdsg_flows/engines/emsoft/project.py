@@ -18,7 +18,7 @@ from ebsdsg_flows.engines.emsoft.configuration import Installation, RunFolder, t
 from ebsdsg_flows.engines.emsoft.failures import INPUT_MISSING, WRONG_FILE
 from ebsdsg_flows.engines.emsoft.monte_carlo import name_crystal_file
 from ebsdsg_flows.engines.emsoft.namelists import PatternNamelist
-from ebsdsg_flows.engines.emsoft.outcome import judge
+from ebsdsg_flows.engines.emsoft.outcome import check_version, judge
 from ebsdsg_flows.engines.emsoft.supervise import Limits, run_program
 from ebsdsg_flows.engines.emsoft.xtal_file import write_xtal
 from ebsdsg_sim.hdf5 import MasterPatternFileError, read_master_pattern
@@ -92,6 +92,7 @@ def project_patterns(
             settings.emsoft_walltime * 3600, settings.emsoft_stall, settings.emsoft_grace
         ),
     )
+    check_version("EMEBSD", ended.output)
     judge("EMEBSD", ended)
     patterns = _read(run.data / "patterns.h5", (len(angles), rows, columns))
     shutil.rmtree(run.path)

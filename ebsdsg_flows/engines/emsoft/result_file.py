@@ -9,9 +9,10 @@ import numpy as np
 
 from ebsdsg_flows.engines.emsoft.broken_file import reading
 from ebsdsg_flows.engines.emsoft.failures import WRONG_FILE
+from ebsdsg_flows.engines.emsoft.outcome import known_version
 from ebsdsg_flows.engines.emsoft.xtal_file import check_xtal
 from ebsdsg_sim.crystal import Crystal
-from ebsdsg_sim.emsoft_layout import emmc_threads
+from ebsdsg_sim.emsoft_layout import emmc_threads, text_of
 from ebsdsg_sim.hdf5 import read_master_pattern, read_monte_carlo, read_unfinished
 from ebsdsg_sim.masterpattern import MasterPattern
 from ebsdsg_sim.montecarlo import MonteCarlo
@@ -55,6 +56,7 @@ def check_histograms(path: Path, parameters: SimulationParameters) -> MonteCarlo
         If the file is broken, of other parameters, or holds no electrons.
     """
     with reading(path):
+        _check_version(path, "MCOpenCL")
         return _histograms(path, parameters)
 
 
@@ -91,6 +93,7 @@ def check_master(path: Path, crystal: Crystal, parameters: SimulationParameters)
     check_xtal(path, crystal)
     with reading(path):
         pattern = read_master_pattern(path)
+        _check_version(path, "EBSDmaster")
         check_parameters(path, pattern.parameters, parameters, master=True)
         check_maps(path, pattern, first=0)
         check_stereographic_maps(path, pattern, first=0)
@@ -124,6 +127,7 @@ def lowest_energy(
     check_xtal(path, crystal)
     with reading(path):
         pattern, lowest = read_unfinished(path)
+        _check_version(path, "EBSDmaster")
         check_parameters(path, pattern.parameters, parameters, master=True)
         if original is not None and not np.array_equal(
             pattern.monte_carlo.accum_e, original.accum_e
@@ -217,6 +221,16 @@ def check_parameters(
             raise WRONG_FILE.failure(
                 f"{path.name}: {name} is {getattr(found, name)} instead of {getattr(asked, name)}"
             )
+
+
+def _check_version(path: Path, stage: str) -> None:
+    """Refuse a file of another EMsoft than 5.0."""
+    with h5py.File(path) as file:
+        version = text_of(file[f"EMheader/{stage}/Version"]).strip()
+    if not known_version(version):
+        raise WRONG_FILE.failure(
+            f"{path.name} was written by EMsoft {version}, this engine knows 5_0_x only"
+        )
 
 
 def _rounding(path: Path) -> int:

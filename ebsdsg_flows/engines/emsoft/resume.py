@@ -35,6 +35,9 @@ from ebsdsg_sim.parameters import SimulationParameters
 from ebsdsg_sim.structure_factors import absorption_length
 
 MARK = "ebsdsg_restart"
+CORRECTED_BELOW = "ebsdsg_corrected_below"
+"""Attribute of a file in which energies were made by a restart: the lowest index that was not."""
+
 DEPTHS = "EMData/MCOpenCL/accum_z"
 MASTER = "EMData/EBSDmaster"
 
@@ -184,7 +187,20 @@ def settle(path: Path, original: MonteCarlo) -> bool:
                     group[name][index] = group[name][index] * factor
             file[DEPTHS][...] = _as_stored(original.accum_z)
             del file.attrs[MARK]
+            if finished and CORRECTED_BELOW not in file.attrs:
+                file.attrs[CORRECTED_BELOW] = mark["below"]
     return True
+
+
+def corrected_below(path: Path) -> int:
+    """Number of the lowest energies that were made by restarts and corrected; mostly 0.
+
+    Parameters
+    ----------
+    path : a settled file.
+    """
+    with h5py.File(path) as file:
+        return int(file.attrs.get(CORRECTED_BELOW, 0))
 
 
 def _thinned(counts: np.ndarray, factors: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ebsdsg_flows.engines.base import EngineFailure
 
@@ -108,7 +108,7 @@ def make_monte_carlo(attempt: Attempt) -> Path:
     return kept
 
 
-def make_master_pattern(attempt: Attempt, kept: Path) -> tuple[Path, dict[str, Any]]:
+def make_master_pattern(attempt: Attempt, kept: Path) -> Path:
     """Stage 3: the master pattern, continued where an earlier run left it.
 
     Parameters
@@ -118,8 +118,7 @@ def make_master_pattern(attempt: Attempt, kept: Path) -> tuple[Path, dict[str, A
 
     Returns
     -------
-    master : the file, which only this run has.
-    resumed : what the record says of the run that was continued; empty if none was.
+    The file, which only this run has.
 
     Raises
     ------
@@ -144,9 +143,7 @@ def make_master_pattern(attempt: Attempt, kept: Path) -> tuple[Path, dict[str, A
         original = check_monte_carlo(master, attempt.crystal, attempt.parameters)
         earlier = continue_best(attempt, master, original)
         done = 0 if earlier is None else n - earlier.lowest
-        resumed: dict[str, Any] = {}
         if earlier is not None:
-            resumed = {"resumed_after_energies": done, "restart": "depth weights corrected"}
             attempt.progress("energies", done, n)
         if done < n:
             _write_master_namelists(attempt, restart=earlier is not None)
@@ -159,7 +156,7 @@ def make_master_pattern(attempt: Attempt, kept: Path) -> tuple[Path, dict[str, A
             check_cell(output, attempt.crystal)
             settle(master, original)
         attempt.progress("energies", n, n)
-    return master, resumed
+    return master
 
 
 def _write_master_namelists(attempt: Attempt, *, restart: bool) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from ebsdsg_flows.engines import EMsoftEngine, EngineFailure, make_engine
-from ebsdsg_flows.engines.emsoft.result_file import check_monte_carlo
+from ebsdsg_flows.engines.emsoft.result_file import check_master, check_monte_carlo
+from ebsdsg_flows.engines.emsoft.resume import MARK
 from ebsdsg_sim.crystal import Crystal, Site
 from ebsdsg_sim.hdf5 import read_master_pattern
 from ebsdsg_sim.parameters import SimulationParameters
@@ -166,7 +167,7 @@ def test_time_out_in_the_sixth_energy_is_resumed_to_the_same_numbers(
     assert len(bench.logs("EMMCOpenCL")) == 1
     with h5py.File(result.path) as a, h5py.File(unbroken) as b:
         name = "EMData/EBSDmaster/masterSPNH"
-        assert np.allclose(a[name][()], b[name][()], rtol=1e-3) and not a.attrs
+        assert np.allclose(a[name][()], b[name][()], rtol=1e-3) and MARK not in a.attrs
 
 
 def test_an_uncorrected_restart_would_have_been_brighter(
@@ -229,6 +230,34 @@ def test_missing_pieces_of_the_installation_are_named(
     assert "EBSDSG_EMSOFT_PATH" in bench.fail().message
     monkeypatch.setenv("EMSOFTPATHNAME", str(emsoft))
     bench.simulate()
+
+
+@pytest.mark.parametrize("program", ["EMmkxtal", "EMMCOpenCL", "EMEBSDmaster"])
+def test_another_version_of_emsoft_is_refused_at_its_first_line(
+    bench: Bench, emsoft: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(emsoft, copy)
+    monkeypatch.setenv("EBSDSG_EMSOFT_PATH", str(copy))
+    old = "#!/bin/sh\nprintf ' Source code version  : 4_3_0_abcdef\\n'\nsleep 300\n"
+    (copy / "bin" / program).write_text(old)
+    failure = bench.fail(engine=EMsoftEngine())
+    assert failure.code == 101 and f"{program} is of EMsoft 4_3_0_abcdef" in failure.message
+
+
+def test_a_file_of_another_version_of_emsoft_is_refused(bench: Bench) -> None:
+    path = bench.simulate().path
+    (kept,) = bench.root.glob("emsoft/montecarlo/*/*.h5")
+    for file_name, stage in ((path, "EBSDmaster"), (kept, "MCOpenCL")):
+        with h5py.File(file_name, "r+") as file:
+            del file[f"EMheader/{stage}/Version"]
+            text = h5py.string_dtype("ascii")
+            file[f"EMheader/{stage}"].create_dataset("Version", data=["4_3_0_abc"], dtype=text)
+    with pytest.raises(EngineFailure, match="4_3_0_abc"):
+        check_master(path, TIC, SMALL)
+    with pytest.raises(EngineFailure, match="4_3_0_abc"):
+        check_monte_carlo(kept, TIC, SMALL)
+    assert bench.simulate().report["engine_version"] == "5_0_4_d50c973"
 
 
 def test_what_emsoft_cannot_do_is_refused(bench: Bench) -> None:
