@@ -16,17 +16,20 @@ from typing import Any
 import pytest
 from fake_materials_project import FCC, KEY, SIMPLE, FakeMaterialsProject, bcc, fcc, summary
 from pydantic import SecretStr
+from pymongo.errors import AutoReconnect
 
 from ebsdsg_flows.campaign import StructureQuery
 from ebsdsg_flows.imports import (
     ImportFailed,
     MaterialsProject,
+    fetching,
     import_materials_project,
     import_source,
 )
 from ebsdsg_flows.imports import (
     summary as summary_of,
 )
+from ebsdsg_flows.imports.summary_rows import ListedEntry
 from ebsdsg_flows.settings import Settings
 from ebsdsg_flows.sources import SourceError, read_sources
 from stores.collections import Stores
@@ -476,6 +479,56 @@ class TestFaults:
         assert document.state is State.COMPLETED
         assert document.database_version == "2026.04.01"
         assert document.counts == {"unchanged": 5, "changed": 1, "new": 3}
+
+
+class TestInterrupted:
+    @pytest.mark.parametrize("error", [KeyboardInterrupt(), AutoReconnect("gone")], ids=repr)
+    @pytest.mark.parametrize("where", ["entry_of_row", "write_entries", "withdraw"])
+    def test_interrupted_while_a_batch_is_written(
+        self,
+        stores: Stores,
+        server: FakeMaterialsProject,
+        client: MaterialsProject,
+        monkeypatch: pytest.MonkeyPatch,
+        where: str,
+        error: BaseException,
+    ) -> None:
+        server.entries["mp-700"] = fcc("mp-700", "Pd", a=3.9)
+        run(stores, client, QUERY.model_copy(update={"groups": (225,)}))
+        del server.entries["mp-700"]
+        server.entries["mp-105"]["structure"] = None
+        server.entries["mp-105"]["last_updated"] = "2026-03-01T00:00:00Z"
+
+        def interrupted(*_: Any, **__: Any) -> None:
+            raise error
+
+        with monkeypatch.context() as broken:
+            broken.setattr(fetching, where, interrupted)
+            with pytest.raises(type(error)):
+                run(stores, client)
+        document = run(stores, client, resume=True)
+        assert document.state is State.COMPLETED
+        assert keys(stores) == ALL | {"mp-700"}
+        assert get(stores, "mp-700").deprecated
+        assert document.counts == {"unchanged": 6, "new": 2, "refused": 1, "deprecated": 1}
+        assert [r.identifier for r in document.refused] == ["mp-105"]
+
+    def test_interrupted_while_a_list_is_judged(
+        self,
+        stores: Stores,
+        server: FakeMaterialsProject,
+        client: MaterialsProject,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def interrupted(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as broken:
+            broken.setattr(ListedEntry, "of", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                run(stores, client)
+        assert run(stores, client, resume=True).counts == {"new": 9}
+        assert keys(stores) == ALL
 
 
 class TestRecord:
