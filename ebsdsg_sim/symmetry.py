@@ -50,6 +50,7 @@ def setting(hall_number: int) -> Setting:
         space_group=int(entry.number),
         hall_symbol=entry.hall_symbol,
         international=entry.international_short,
+        full=entry.international_full,
         choice=entry.choice,
     )
 
