@@ -25,7 +25,7 @@ _HERMANN_MAUGUIN = (
     "_symmetry_space_group_name_H-M",
     "_space_group_name_H-M",
 )
-_TERM = re.compile(r"([+-]?)(\d+/\d+|\d*\.\d+|\d+\.?)?\*?([xyz])?")
+_TERM = re.compile(r"([+-]?)(\d+/0*[1-9]\d*|\d*\.\d+|\d+\.?)?\*?([xyz])?")
 
 
 @dataclass(frozen=True)

@@ -81,12 +81,11 @@ class Entries:
         for row in rows:
             identifier = str(row["material_id"])
             replaced = successors.get(identifier)
-            if licence_of(row) == NON_COMMERCIAL and not self.attempt.query.include_gnome:
-                refused.append(
-                    (identifier, f"{identifier}: {NON_COMMERCIAL}; set include_gnome to take it")
-                )
-                continue
             try:
+                if licence_of(row) == NON_COMMERCIAL and not self.attempt.query.include_gnome:
+                    raise StructureError(
+                        f"{identifier}: {NON_COMMERCIAL}; set include_gnome to take it"
+                    )
                 document = entry_of_row(
                     row,
                     version=self.attempt.version,

@@ -358,6 +358,10 @@ BAD = {
         HEAD.format(a="3.5", symmetry="_symmetry_equiv_pos_as_xyz 'x,y,q'", atoms=NICKEL),
         "symmetry operation 'x,y,q' is not readable",
     ),
+    "operation divided by nothing": (
+        HEAD.format(a="3.5", symmetry="_symmetry_equiv_pos_as_xyz 'x,y,z+1/0'", atoms=NICKEL),
+        r"symmetry operation 'x,y,z\+1/0' is not readable",
+    ),
     "flat cell": (
         HEAD.format(a="3.5", symmetry=FM3M, atoms=NICKEL).replace("gamma 90", "gamma 180"),
         "between 0 and 180",

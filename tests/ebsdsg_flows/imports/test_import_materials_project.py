@@ -60,6 +60,28 @@ def get(stores: Stores, key: str) -> SourceStructureDocument:
     return found
 
 
+MALFORMED: dict[str, tuple[Callable[[Any], object], str]] = {
+    "mp-group0": (lambda e: e["symmetry"].update(number=0), "space group 0 is not from 1"),
+    "mp-group231": (lambda e: e["symmetry"].update(number=231), "space group 231 is not from 1"),
+    "mp-volume": (lambda e: e.update(volume=-1.0), "volume -1.0 is not"),
+    "mp-amount": (lambda e: e.update(composition={"Ni": "x"}), "the summary is malformed"),
+    "mp-nothing": (lambda e: e.update(composition={"Ni": 0.0}), "amounts that are not above 0"),
+    "mp-composition": (lambda e: e.update(composition=["Ni"]), "composition is no mapping"),
+    "mp-licence": (lambda e: e.update(builder_meta="x"), "builder_meta is no mapping"),
+    "mp-nowhere": (lambda e: atom(e).update(abc=None), "not the dictionary of a pymatgen"),
+    "mp-flat": (lambda e: atom(e).update(abc=[0, 0]), "are not three numbers"),
+    "mp-properties": (lambda e: e["structure"].update(properties=[1]), "properties are no mapping"),
+    "mp-notes": (lambda e: e["structure"].update(properties={"notes": 3}), "notes is no list"),
+    "mp-sites": (lambda e: e["structure"].update(sites=None), "not the dictionary"),
+    "mp-species": (lambda e: atom(e).update(species=["Ni"]), "not the dictionary"),
+}
+
+
+def atom(entry: dict[str, Any]) -> dict[str, Any]:
+    first: dict[str, Any] = entry["structure"]["sites"][0]
+    return first
+
+
 class TestComplete:
     def test_all_pages_of_all_groups_with_their_origin(
         self, stores: Stores, server: FakeMaterialsProject, client: MaterialsProject
@@ -188,6 +210,21 @@ class TestComplete:
         assert "no structure" in reasons["mp-101"]
         assert "unknown element 'Xx'" in reasons["mp-102"]
         assert "malformed" in reasons["mp-103"]
+
+    def test_a_malformed_entry_is_refused_and_the_others_go_on(
+        self, stores: Stores, server: FakeMaterialsProject, client: MaterialsProject
+    ) -> None:
+        for name, (spoil, _) in MALFORMED.items():
+            server.entries[name] = fcc(name)
+            spoil(server.entries[name])
+        chosen = StructureQuery(source="materials_project", materials=("mp-100", *MALFORMED))
+        document = run(stores, client, chosen)
+        assert document.state is State.COMPLETED
+        assert document.counts == {"new": 1, "refused": len(MALFORMED)}
+        reasons = {r.identifier: r.reason for r in document.refused}
+        for name, (_, words) in MALFORMED.items():
+            assert reasons[name].startswith(f"{name}: ")
+            assert words in reasons[name]
 
     def test_chosen_identifiers(
         self, stores: Stores, server: FakeMaterialsProject, client: MaterialsProject
