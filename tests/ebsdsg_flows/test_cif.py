@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ebsdsg_flows.atom_labels import element_of_label, element_of_type
 from ebsdsg_flows.atoms import StructureError
 from ebsdsg_flows.cif import read_cif
 from ebsdsg_flows.cif_symmetry import hall_number_of, parse_operation, symmetry_choices
@@ -180,6 +181,33 @@ class TestSpecialCases:
         assert read_cif(write(tmp_path, a="3.53", name="a.cif")).identifier != first
 
 
+ELEMENTS = {
+    "Fe1": "Fe", "Fe1A": "Fe", "FeA": "Fe", "FeM2": "Fe", "NI1": "Ni", "Ca_1": "Ca", "Al(1)": "Al",
+    "Fe3+": "Fe", "SiT1": "Si", "FeOct": "Fe", "O1W": "O", "OW2": "O", "Ow": "O", "OH": "O",
+    "OBO": "O", "Wat": "O", "H1A": "H", "Hw1": "H", "D1": "D", "W1": "W", "Va": None, "Vac1": None,
+    "T1": None, "Dum": None, "Tet1": None, "Oct1": None, "Uiso": None, "Bond": None, "NH4": None,
+    "SiAl": None, "HO1": None, "M1": None, "Me": None, "Alk": None, "1Fe": None, "": None,
+}  # fmt: skip
+
+
+class TestLabels:
+    @pytest.mark.parametrize("label", ELEMENTS)
+    def test_a_label_is_an_element_or_none(self, label: str) -> None:
+        assert element_of_label(label) == ELEMENTS[label]
+
+    def test_a_type_symbol_may_be_tritium(self) -> None:
+        found = [element_of_type(text) for text in ("T", "D", "Fe3+", "O2-", "NI", "Tet", "?")]
+        assert found == ["T", "D", "Fe", "O", "Ni", None, None]
+
+    def test_a_label_that_names_none_is_refused(self, tmp_path: Path) -> None:
+        path = write(tmp_path, atoms="Si1 0 0 0 1\nT1 0.5 0.5 0.5 1")
+        path.write_text(path.read_text().replace("_atom_site_type_symbol\n", ""))
+        with pytest.raises(StructureError, match=r"'T1' does not name .* add _atom_site_type_sym"):
+            read_cif(path)
+        path.write_text(path.read_text().replace("T1", "OW"))
+        assert document_from_cif(path).elements == ["O", "Si"]
+
+
 def cell_for(hall: int) -> tuple[float, ...]:
     """Lengths and angles of a cell of a setting, such that no other axes fit."""
     found = setting(hall)
@@ -335,7 +363,7 @@ BAD = {
     "unknown element": (HEAD.format(a="3.5", symmetry=FM3M, atoms="Xx1 Xx 0 0 0 1"), "'Xx' is not"),
     "element beyond the tables": (
         HEAD.format(a="3.5", symmetry=FM3M, atoms="Og1 Og 0 0 0 1"),
-        "unknown element 'Og'",
+        "'Og' is not a known element",
     ),
     "occupancy above 1": (
         HEAD.format(a="3.5", symmetry=FM3M, atoms="Ni1 Ni 0 0 0 1.2"),
