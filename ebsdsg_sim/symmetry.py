@@ -11,6 +11,7 @@ origins and cells an order of magnitude faster.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from functools import cache
 
@@ -26,6 +27,9 @@ from ebsdsg_sim.standard_structure import (
     StandardStructure,
     distances,
 )
+
+# of a supercell it warns that operations of the given cell are left out; they are not used here
+logging.getLogger("moyo").setLevel(logging.ERROR)
 
 POSITION_TOLERANCE = 1e-3
 """Two positions closer than this [nm] are the same atom (0.01 Angstrom)."""

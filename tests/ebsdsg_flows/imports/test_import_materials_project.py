@@ -475,10 +475,15 @@ class TestFaults:
         assert wrong not in everything
         assert wrong not in repr(client)
 
+    @pytest.mark.parametrize("status", [429, 503])
     def test_a_server_that_asks_to_wait_for_an_hour_is_left_alone(
-        self, stores: Stores, server: FakeMaterialsProject, client: MaterialsProject
+        self,
+        stores: Stores,
+        server: FakeMaterialsProject,
+        client: MaterialsProject,
+        status: int,
     ) -> None:
-        server.fail("status", status=429, headers={"Retry-After": "3600"}, times=99)
+        server.fail("status", status=status, headers={"Retry-After": "3600"}, times=99)
         document = run(stores, client)
         assert document.state is State.FAILED
         assert "wait 3600 s" in document.missing[0].reason
@@ -670,7 +675,8 @@ class TestCommand:
                 [sys.executable, "-m", "ebsdsg_flows", "import", "-q", str(campaign)],
                 cwd=tmp_path,
                 env=dict(os.environ),
-                stderr=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
             )
             # a dead child would hang no longer than this; mp-api alone takes a minute to import
             # on a machine that others use
@@ -682,7 +688,10 @@ class TestCommand:
                 time.sleep(0.05)
             time.sleep(0.2)
             process.send_signal(number)
-            process.wait(timeout=30)
+            _, said = process.communicate(timeout=30)
+            if number == signal.SIGTERM:
+                assert process.returncode == 130
+                assert said.splitlines()[-1].startswith("interrupted; nothing that was finished is")
             (values,) = stores.imports.find()
             assert values["state"] == state
         server.mend()
