@@ -84,7 +84,7 @@ class Campaign(Section):
     resources: dict[str, StageResources] = Field(default_factory=dict)
     queue: QueuePlan = QueuePlan()
     datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    training: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict, validate_default=True)
     final_model: str | None = None
     final_seeds: int = Field(default=1, ge=1)
     adaptation: dict[str, AdaptationPlan] = Field(default_factory=dict)

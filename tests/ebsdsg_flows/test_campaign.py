@@ -36,6 +36,16 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
     assert campaign.training["epochs"] == 1
 
 
+def test_a_section_left_out_is_the_section_left_empty(tmp_path: Path) -> None:
+    adapted = GOOD + "adaptation: {x: {sources: ['true'], target: there.h5, %s}}\n"
+    without = adapted.replace("training: {epochs: 1}\n", "").replace("{parameters: {npx: 5}}", "{}")
+    empty = adapted.replace("{epochs: 1}", "{}").replace("{npx: 5}", "{}")
+    campaign = load_campaign(written(tmp_path, without % ""))
+    assert campaign == load_campaign(written(tmp_path, empty % "settings: {}"))
+    assert campaign.training["epochs"] == 10
+    assert campaign.adaptation["x"].settings["method"] == "mcd"
+
+
 def test_a_relative_source_is_beside_the_file(tmp_path: Path) -> None:
     campaign = load_campaign(written(tmp_path, GOOD.replace("demo", "crystals/ni.cif")))
     assert campaign.structures.source == str(tmp_path / "crystals" / "ni.cif")

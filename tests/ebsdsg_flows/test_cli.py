@@ -8,9 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from ebsdsg_flows.cli import app
 from ebsdsg_flows.session import open_stores
 from stores.documents import DOCUMENTS
 
@@ -68,6 +71,18 @@ def nothing_stored(root: Path) -> bool:
     counts = [stores.collection(kind).count_documents({}) for kind in DOCUMENTS]
     counts.append(stores.database["workflows"].count_documents({}))
     return not any(counts) and not (root / "master_patterns").exists()
+
+
+def test_an_interruption_is_one_line_and_its_own_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ebsdsg_flows.cli.imports._import", interrupted)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    done = CliRunner().invoke(app, ["import", "anything", "-q"])
+    assert done.exit_code == 130
+    assert done.stderr.startswith("interrupted; nothing that was finished is lost")
+    assert len(done.output.splitlines()) == 1
 
 
 @pytest.mark.parametrize("kind", BAD)
