@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections import namedtuple
@@ -75,7 +76,7 @@ def bench(tmp_path: Path, emsoft: Path, monkeypatch: pytest.MonkeyPatch) -> Benc
     for name, value in (
         ("EMSOFT_STAND_IN", orders),
         ("EBSDSG_ROOT", tmp_path / "root"),
-        ("EBSDSG_CONFIG_FILE", tmp_path / "none.yaml"),
+        ("EBSDSG_CONFIG_FILE", os.devnull),
         ("EBSDSG_EMSOFT_PATH", emsoft),
         ("EBSDSG_EMSOFT_GRACE", 0.5),
     ):
@@ -90,7 +91,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, emsoft: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("unbroken")
         patch.setenv("EBSDSG_ROOT", str(folder))
-        patch.setenv("EBSDSG_CONFIG_FILE", str(folder / "none.yaml"))
+        patch.setenv("EBSDSG_CONFIG_FILE", os.devnull)
         patch.setenv("EBSDSG_EMSOFT_PATH", str(emsoft))
         return Bench(folder, folder / "orders.json").simulate(engine=EMsoftEngine()).path
 
