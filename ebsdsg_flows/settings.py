@@ -237,8 +237,9 @@ def load_settings(**overrides: Any) -> Settings:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         known = ", ".join(Settings.model_fields)
+        file = config_file() or "~/.ebsdsg.yaml"
         raise SettingsError(
-            f"setting {where!r} (environment EBSDSG_{where.upper()} or {config_file() or '~/.ebsdsg.yaml'}): "
+            f"setting {where!r} (environment EBSDSG_{where.upper()} or {file}): "
             f"{first['msg'].removeprefix('Value error, ')}; known settings: {known}"
         ) from None
 

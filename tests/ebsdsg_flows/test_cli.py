@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ebsdsg_flows.run import TooFewWorkers, run_until_idle
 from ebsdsg_flows.session import open_stores
+from stores.collections import Stores
 from stores.documents import DOCUMENTS
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -103,6 +105,7 @@ def test_a_bad_structure_is_one_error_and_stores_nothing(
         (("query", "{}", "-c", "nothing"), "nothing"),
         (("query", "{oops"), "JSON"),
         (("query", '{"$where": "1"}'), "$where"),
+        (("structures", "subgroups", "221", "225", "--kinds", "z"), "kinds 'z'"),
     ],
 )
 def test_what_is_missing_is_named(arguments: tuple[str, ...], says: str, ebsdsg: Command) -> None:
@@ -110,6 +113,25 @@ def test_what_is_missing_is_named(arguments: tuple[str, ...], says: str, ebsdsg:
     assert result.returncode == 1, result.stderr
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
     assert says in result.stderr
+
+
+@pytest.mark.parametrize("number", ["0", "-3"])
+@pytest.mark.parametrize("command", ["run", "demo"])
+def test_fewer_workers_than_one_are_refused(command: str, number: str, ebsdsg: Command) -> None:
+    result = ebsdsg(command, "-n", number, timeout=60)
+    assert result.returncode == 2, result.stderr
+    assert "--workers" in result.stderr
+
+
+@pytest.mark.parametrize("number", [0, -3])
+def test_so_they_are_from_python(number: int, stores: Stores) -> None:
+    with pytest.raises(TooFewWorkers, match=f"workers = {number}"):
+        run_until_idle(stores, workers=number, quiet=True)
+
+
+def test_no_step_among_groups_is_said(ebsdsg: Command) -> None:
+    result = ebsdsg("structures", "subgroups", "225", "227")
+    assert (result.returncode, result.stdout) == (0, "no step among these groups\n")
 
 
 def test_an_unknown_campaign_key_stores_nothing(
