@@ -178,6 +178,8 @@ class Settings(BaseSettings):
         ------
         ebsdsg_sim.memory.MemoryBudgetError
             If nothing is set and the system does not say how much is free.
+        ebsdsg_sim.device.DeviceError
+            If nothing is set and torch cannot compute on the device.
         """
         if self.memory is not None:
             return round(self.memory * 2**30)
@@ -194,8 +196,10 @@ class Settings(BaseSettings):
     @classmethod
     def _names_a_device(cls, value: str) -> str:
         # whether this machine has it is found out where it is used, by loading torch
-        if not re.fullmatch(r"cpu|(cuda|mps|xpu)(:\d+)?", value):
-            raise ValueError(f"{value!r} is not a device: it must be cpu, cuda, cuda:1, mps or xpu")
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", value):
+            raise ValueError(
+                f"{value!r} is not a device: it must be cpu, cuda, or one GPU as in cuda:1"
+            )
         return value
 
     @classmethod

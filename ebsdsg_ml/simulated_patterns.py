@@ -139,7 +139,15 @@ def simulated_patterns(recipe: DatasetRecipe, *, device: str = "cpu", batch: int
     Returns
     -------
     A function (planned phase, quaternions) -> uint8 patterns.
+
+    Raises
+    ------
+    ebsdsg_sim.device.DeviceError
+        If torch cannot compute on the device.
     """
+    from ebsdsg_sim.device import usable_device
+
+    usable_device(device)
     imperfections = recipe_imperfections(recipe)
 
     def make(phase: PlannedPhase, quaternions: np.ndarray) -> np.ndarray:

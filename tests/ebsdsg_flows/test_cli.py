@@ -102,6 +102,8 @@ def test_a_bad_structure_is_one_error_and_stores_nothing(
         (("predict", "missing.png", "--model", "missing.pt"), "missing.pt"),
         (("predict", "missing.png"), "--model"),
         (("report", "nobody"), "nobody"),
+        (("compare", "missing.h5", "other.h5"), "missing.h5: no such file"),
+        (("compare", ".", "other.h5"), ".: is a folder"),
         (("query", "{}", "-c", "nothing"), "nothing"),
         (("query", "{oops"), "JSON"),
         (("query", '{"$where": "1"}'), "$where"),
@@ -112,7 +114,26 @@ def test_what_is_missing_is_named(arguments: tuple[str, ...], says: str, ebsdsg:
     result = ebsdsg(*arguments)
     assert result.returncode == 1, result.stderr
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
-    assert says in result.stderr
+    assert says in result.stderr and not result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("-o", "x.h5", "--device", "cuda:99"), "torch cannot use device 'cuda:99'"),
+        (("-o", "x.h5", "--device", "foo"), "torch cannot use device 'foo'"),
+        (("-o", "folder"), "folder is a folder; name the file to write"),
+    ],
+)
+def test_a_simulation_that_cannot_begin_is_one_error(
+    arguments: tuple[str, ...], says: str, ebsdsg: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "ni.cif").write_text(NICKEL)
+    (tmp_path / "folder").mkdir()
+    result = ebsdsg("simulate", "ni.cif", *arguments)
+    assert result.returncode == 1, result.stderr
+    assert f"error: {says}" in result.stderr and "Traceback" not in result.stderr
+    assert not list(tmp_path.glob("x.h5*"))
 
 
 @pytest.mark.parametrize("number", ["0", "-3"])
