@@ -202,6 +202,17 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("emsoft_path", "emsoft_bin")
+    @classmethod
+    def _absolute_if_given(cls, value: Path | None) -> Path | None:
+        # programs run in folders of their own, from which a relative name leads nowhere
+        return None if value is None else value.expanduser().absolute()
+
+    @field_validator("findsym")
+    @classmethod
+    def _at_home(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser()
+
     @classmethod
     def settings_customise_sources(
         cls,

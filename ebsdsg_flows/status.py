@@ -116,7 +116,8 @@ def _watch(
                     else:
                         live.update(_drawn(stores, campaign), refresh=True)
                 except PyMongoError as error:
-                    text = f"the database cannot be used at present: {redact(error)}"
+                    reason = redact(error, stores.secret_uri())
+                    text = f"the database cannot be used at present: {reason}"
                     if live is None:
                         print(text, file=sys.stderr)
                     else:

@@ -52,7 +52,7 @@ def quiet_root_logger() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def same_directory() -> Iterator[None]:
-    """Go back to where the test began: FireWorks stays in the folder of a launch that failed."""
+    """Go back to where the test began: FireWorks' rapidfire stays in the folder of its launches."""
     here = Path.cwd()
     yield
     os.chdir(here)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import re
 import subprocess
 import threading
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ebsdsg_flows.doctor.database import check_database
 from ebsdsg_flows.doctor.findings import Finding, examine
 from ebsdsg_flows.settings import load_settings
 from stores.collections import Stores
@@ -51,6 +53,19 @@ def mp_server() -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}/"
         server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "secret", ["ann:se cret", "ann:se'cret", 'ann:sec"ret', "dom/ann:secret", "ann:x/secret"]
+)
+def test_the_database_is_named_without_its_password(
+    secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ebsdsg_flows.doctor.database.PATIENCE", 0.2)
+    monkeypatch.setenv("EBSDSG_MONGO_URI", f"mongodb://{secret}@127.0.0.1:1/")
+    findings = list(check_database(load_settings()))
+    assert [finding.verdict for finding in findings] == ["fault"]
+    assert not re.search("cret|sec", findings[0].what)
 
 
 def test_a_sound_set_up_has_no_fault(
