@@ -27,6 +27,7 @@ import numpy as np
 
 from ebsdsg_sim.modular import affine_solutions, invariant_lattices, row_reduced, shortened
 from ebsdsg_sim.symmetry import (
+    SymmetryError,
     hall_number_for,
     identify,
     point_group_order,
@@ -36,6 +37,7 @@ from ebsdsg_sim.symmetry import (
 )
 
 PRIMES = (2, 3)
+KINDS = "kti"
 
 ChainKind = Literal["same", "klassengleiche", "isomorphic", "translationengleiche", "general"]
 
@@ -109,7 +111,17 @@ def subgroup_graph(groups: Iterable[int], kinds: str = "k") -> tuple[Step, ...]:
     Returns
     -------
     Steps from one member of the set to another (or to itself, kind ``i``), sorted.
+
+    Raises
+    ------
+    SymmetryError
+        If there is no such kind or group.
     """
+    if not kinds or set(kinds) - set(KINDS):
+        raise SymmetryError(
+            f"kinds {kinds!r}: must be letters of {KINDS} (k: translations lost, t: point group "
+            "reduced, i: same type)"
+        )
     members = sorted(set(groups))
     return tuple(
         step

@@ -109,6 +109,17 @@ def test_a_wrong_setting_is_named(
     assert "s3cret" not in json.dumps(found)
 
 
+def test_a_variable_that_is_no_setting_is_named_without_its_value(
+    ebsdsg: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EBSDSG_MONGO_URL", "mongodb://ann:s3cret@db/")
+    monkeypatch.setenv("EBSDSG_DEBUG", "1")
+    done = ebsdsg("doctor", timeout=60)
+    assert "EBSDSG_MONGO_URL is not a setting" in done.stdout
+    assert "did you mean EBSDSG_MONGO_URI" in done.stdout
+    assert "EBSDSG_DEBUG" not in done.stdout and "s3cret" not in done.stdout
+
+
 def test_indexes_that_are_missing_or_of_another_version_are_named(
     stores: Stores, faults: Callable[[], dict[str, dict[str, str]]], ebsdsg: Run
 ) -> None:

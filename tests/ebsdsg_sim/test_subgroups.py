@@ -118,6 +118,12 @@ def test_groups_that_do_not_exist():
         maximal_k_subgroups(231)
 
 
+@pytest.mark.parametrize("kinds", ["z", "kz", ""])
+def test_kinds_that_do_not_exist(kinds):
+    with pytest.raises(SymmetryError, match="must be letters of kti"):
+        subgroup_graph((221, 225), kinds)
+
+
 @pytest.mark.parametrize("prime", [2, 3])
 def test_solutions_are_all_solutions(prime):
     random = np.random.default_rng(prime)

@@ -50,7 +50,7 @@ def bench(tmp_path: Path, emsoft: Path, monkeypatch: pytest.MonkeyPatch) -> Benc
     for name, value in (
         ("EMSOFT_STAND_IN", orders),
         ("EBSDSG_ROOT", tmp_path / "root"),
-        ("EBSDSG_CONFIG_FILE", tmp_path / "none.yaml"),
+        ("EBSDSG_CONFIG_FILE", os.devnull),
         ("EBSDSG_EMSOFT_PATH", emsoft),
         ("EBSDSG_EMSOFT_GRACE", 0.5),
     ):

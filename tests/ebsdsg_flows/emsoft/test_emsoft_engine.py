@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections import namedtuple
@@ -28,7 +29,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, emsoft: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("unbroken")
         patch.setenv("EBSDSG_ROOT", str(folder))
-        patch.setenv("EBSDSG_CONFIG_FILE", str(folder / "none.yaml"))
+        patch.setenv("EBSDSG_CONFIG_FILE", os.devnull)
         patch.setenv("EBSDSG_EMSOFT_PATH", str(emsoft))
         return Bench(folder, folder / "orders.json").simulate(engine=EMsoftEngine()).path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def settings(tmp_path: Path, emsoft: Path, monkeypatch: pytest.MonkeyPatch) -> P
     """File with the orders for the stand-in."""
     monkeypatch.setenv("EMSOFT_STAND_IN", str(tmp_path / "orders.json"))
     monkeypatch.setenv("EBSDSG_EMSOFT_PATH", str(emsoft))
-    monkeypatch.setenv("EBSDSG_CONFIG_FILE", str(tmp_path / "none.yaml"))
+    monkeypatch.setenv("EBSDSG_CONFIG_FILE", os.devnull)
     get_settings.cache_clear()
     return tmp_path / "orders.json"
 
