@@ -40,7 +40,7 @@ class AdaptationPlan(BaseModel):
     start: bool = False
     seeds: int = Field(default=1, ge=1)
     validation_fold: int | None = Field(default=None, ge=0)
-    settings: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict, validate_default=True)
 
     @field_validator("settings")
     @classmethod

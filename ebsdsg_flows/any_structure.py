@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ebsdsg_flows.atoms import StructureError
 from ebsdsg_flows.structures import SYMPREC, document_from_cif, structure_document
-from stores.documents import SourceStructureDocument, StructureDocument
+from stores.documents import SourceStructureDocument, StructureDocument, UnusableStructureDocument
+from stores.states import State
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -37,7 +38,7 @@ def read_structure(
     StructureError
         If there is no such structure, or it cannot be used.
     ebsdsg_flows.imports.ImportFailed
-        If it had to be imported and there is no key.
+        If it had to be imported and there is no key, or the Materials Project gave no answer.
     """
     if not isinstance(source, (str, os.PathLike)):
         return structure_document(source, "structure", symprec=symprec)
@@ -54,6 +55,9 @@ def _of_database(material_id: str, symprec: float) -> StructureDocument:
     stores = open_stores()
     known = stores.get(StructureDocument, material_id)
     if known is not None:
+        outdated = stores.get(UnusableStructureDocument, material_id)
+        if outdated is not None:
+            raise StructureError(outdated.reason)
         return known
     entry = stores.get(SourceStructureDocument, material_id)
     if entry is None and material_id.startswith(("mp-", "mvc-")):
@@ -70,13 +74,20 @@ def _of_database(material_id: str, symprec: float) -> StructureDocument:
 
 
 def _imported(material_id: str) -> SourceStructureDocument | None:
+    """Entry fetched from the Materials Project; what kept it from coming is raised."""
     from ebsdsg_flows.campaign import StructureQuery
-    from ebsdsg_flows.imports import MaterialsProject, import_materials_project
+    from ebsdsg_flows.imports import ImportFailed, MaterialsProject, import_materials_project
     from ebsdsg_flows.session import open_stores
     from ebsdsg_flows.settings import get_settings
     from ebsdsg_flows.sources import MATERIALS_PROJECT
 
     stores = open_stores()
     query = StructureQuery(source=MATERIALS_PROJECT, materials=(material_id,))
-    import_materials_project(stores, query, MaterialsProject.from_settings(get_settings()))
+    client = MaterialsProject.from_settings(get_settings())
+    document = import_materials_project(stores, query, client)
+    if document.state is not State.COMPLETED:
+        reasons = dict.fromkeys(part.reason for part in document.missing)
+        raise ImportFailed(f"{material_id} could not be imported: {'; '.join(reasons)}")
+    if document.refused:
+        raise StructureError(document.refused[-1].reason)
     return stores.get(SourceStructureDocument, material_id)

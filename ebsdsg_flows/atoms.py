@@ -212,17 +212,38 @@ def atoms_of(structure: Structure | Mapping[str, Any], name: str) -> Atoms:
     try:
         lattice = np.asarray(values["lattice"]["matrix"], dtype=float) / 10
         sites = values["sites"]
-        positions = np.array([site["abc"] for site in sites], dtype=float)
+        positions = np.array([_three(site["abc"]) for site in sites], dtype=float)
         species = [_occupants(site["species"]) for site in sites]
+        notes, stated = _properties(values.get("properties"))
     except (KeyError, TypeError, ValueError) as error:
         raise StructureError(
             f"{name}: not the dictionary of a pymatgen structure ({type(error).__name__}: {error})"
         ) from None
     atoms = Atoms(name, lattice, positions, species)
-    properties = values.get("properties") or {}
-    atoms.notes = list(dict.fromkeys([*properties.get(NOTES, []), *atoms.notes]))
-    atoms.stated_space_group = properties.get(STATED)
+    atoms.notes = list(dict.fromkeys([*notes, *atoms.notes]))
+    atoms.stated_space_group = stated
     return atoms
+
+
+def _three(position: Any) -> list[float]:
+    """Coordinates of an atom."""
+    coordinates = [float(x) for x in position]
+    if len(coordinates) != 3:
+        raise ValueError(f"abc {coordinates} are not three numbers")
+    return coordinates
+
+
+def _properties(properties: Any) -> tuple[list[str], int | None]:
+    """What a reader left in a structure: notes, and the space group that its source states."""
+    if not isinstance(properties or {}, Mapping):
+        raise TypeError("properties are no mapping")
+    notes = (properties or {}).get(NOTES) or []
+    stated = (properties or {}).get(STATED)
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise TypeError(f"properties.{NOTES} is no list of texts")
+    if stated is not None and not isinstance(stated, int):
+        raise TypeError(f"properties.{STATED} is no number")
+    return notes, stated
 
 
 def _occupants(species: Iterable[Mapping[str, Any]]) -> dict[str, float]:

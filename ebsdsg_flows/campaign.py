@@ -1,7 +1,8 @@
 """A campaign: which structures, how they are simulated, what is learned from them.
 
 One YAML file says all of it.  Reading it checks every key and every value before anything runs or
-is stored, so that a spelling mistake costs a second and not a night on a cluster.
+is stored, so that a spelling mistake costs a second and not a night on a cluster.  Only what stands
+elsewhere is not looked at: the weights files of networks, which the workers read.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ebsdsg_flows.adaptation_plan import AdaptationPlan
+from ebsdsg_flows.learning_checks import check_learning
 from ebsdsg_flows.resources import STAGES, QueuePlan, Section, StageResources
 from ebsdsg_flows.simulation_plan import SimulationPlan, SpaceGroups, Variant
 from ebsdsg_flows.sources import NAMED
@@ -38,7 +40,7 @@ class StructureQuery(Section):
     groups : true space groups kept; empty keeps all.
     materials : identifiers kept; empty keeps all.
     max_volume : largest conventional cell per true space group [Angstrom^3].
-    symprec : tolerance of the symmetry search [Angstrom].
+    symprec : tolerance of the symmetry search, from 1e-6 to 1 [Angstrom].
     origin : who chooses axes and origin among the equivalent ones: ``spglib``, or ``findsym``, for
         which the workers need the program FINDSYM.
     include_gnome : take entries of the Materials Project whose licence (CC BY-NC 4.0) excludes
@@ -49,7 +51,7 @@ class StructureQuery(Section):
     groups: SpaceGroups = ()
     materials: tuple[str, ...] = ()
     max_volume: dict[SpaceGroup, Volume] = Field(default_factory=dict)
-    symprec: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    symprec: float = Field(default=0.1, ge=1e-6, le=1.0, allow_inf_nan=False)
     origin: Literal["spglib", "findsym"] = "spglib"
     include_gnome: bool = False
 
@@ -84,7 +86,7 @@ class Campaign(Section):
     resources: dict[str, StageResources] = Field(default_factory=dict)
     queue: QueuePlan = QueuePlan()
     datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    training: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict, validate_default=True)
     final_model: str | None = None
     final_seeds: int = Field(default=1, ge=1)
     adaptation: dict[str, AdaptationPlan] = Field(default_factory=dict)
@@ -92,13 +94,18 @@ class Campaign(Section):
     @field_validator("datasets")
     @classmethod
     def _known_recipes(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        from ebsdsg_ml.recipe import DatasetRecipe
+        from ebsdsg_ml.recipe import DatasetRecipe, RecipeError
 
-        for name in value:
+        recipes = {}
+        for name, recipe in value.items():
             # results are stored under it, where a dot would begin another level
             if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
                 raise ValueError(f"{name!r} is not a name of letters, digits, _ and -")
-        return {name: DatasetRecipe.from_dict(recipe).to_dict() for name, recipe in value.items()}
+            try:
+                recipes[name] = DatasetRecipe.from_dict(recipe).to_dict()
+            except RecipeError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return recipes
 
     @field_validator("resources")
     @classmethod
@@ -126,6 +133,11 @@ class Campaign(Section):
     def _adaptation_fits(self) -> Campaign:
         for name, plan in self.adaptation.items():
             plan.check(name, self.datasets, self.final_model)
+        return self
+
+    @model_validator(mode="after")
+    def _learning_fits(self) -> Campaign:
+        check_learning(self.datasets, self.training, self.adaptation)
         return self
 
     @model_validator(mode="after")
@@ -180,7 +192,8 @@ def _first_problem(error: ValidationError) -> str:
         return f"unknown key {where!r}; known keys here: {_keys(model)}"
     if problem["type"] == "missing":
         return f"key {where!r} is missing"
-    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+    text = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {text}" if where else text  # what concerns the whole file names its keys
 
 
 def _place(parts: tuple[int | str, ...]) -> tuple[str, Any]:

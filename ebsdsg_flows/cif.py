@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ebsdsg_flows.atom_labels import element_of_label, element_of_type
 from ebsdsg_flows.atoms import NOTES, STATED, Atoms, StructureError
 from ebsdsg_flows.cif_symmetry import SymmetryChoice, symmetry_choices
 from ebsdsg_sim.standard_structure import distances
@@ -28,7 +29,6 @@ SPECIAL_POSITION = 0.005
 """Images of an atom nearer than this [nm] are one atom on a special position; 0.333 is 1/3."""
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?(\(\d+\))?")
-_LABEL = re.compile(r"([A-Za-z]{1,2})")
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,8 @@ def _sites(name: str, data: dict[str, Any]) -> list[tuple[str, np.ndarray, float
         raise StructureError(f"{name}: the atom loop needs _atom_site_fract_x, _y and _z")
     n = len(axes[0] or [])
     labels = data.get("_atom_site_label") or data.get("_atom_site_type_symbol")
-    symbols = data.get("_atom_site_type_symbol") or labels
-    if not isinstance(symbols, list) or not isinstance(labels, list):
+    types = data.get("_atom_site_type_symbol")
+    if not isinstance(labels, list) or (types and not isinstance(types, list)):
         raise StructureError(
             f"{name}: the atom loop needs _atom_site_type_symbol or _atom_site_label"
         )
@@ -194,20 +194,16 @@ def _sites(name: str, data: dict[str, Any]) -> list[tuple[str, np.ndarray, float
         if not 0 <= occupancy <= 1 + 1e-3:
             raise StructureError(f"{name}: {what}: occupancy {occupancy:g} must be between 0 and 1")
         if occupancy > 0:
-            sites.append((_element(name, str(symbols[i])), position, occupancy))
+            element = element_of_type(str(types[i])) if types else element_of_label(str(labels[i]))
+            if element is None:
+                raise StructureError(
+                    f"{name}: {types[i]!r} is not a known element"
+                    if types
+                    else f"{name}: the label {labels[i]!r} does not name an element: add "
+                    "_atom_site_type_symbol to the atom loop"
+                )
+            sites.append((element, position, occupancy))
     return sites
-
-
-def _element(name: str, text: str) -> str:
-    """Element of a CIF type symbol or label such as ``Fe3+`` or ``O1A``."""
-    from pymatgen.core import Element
-
-    found = _LABEL.match(text)
-    letters = found.group(1) if found else ""
-    for symbol in (letters.capitalize(), letters[:1].upper()):
-        if symbol and (Element.is_valid_symbol(symbol) or symbol in ("D", "T")):
-            return symbol
-    raise StructureError(f"{name}: {text!r} is not an element")
 
 
 def _expand(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ebsdsg_flows.atoms import StructureError
+from ebsdsg_flows.space_group_names import fitting, setting_of_hall_symbol, settings_of_symbol
 from ebsdsg_sim.symmetry import hall_number_for, setting, space_group_operations
 
 _OPERATIONS = (
@@ -25,7 +25,7 @@ _HERMANN_MAUGUIN = (
     "_symmetry_space_group_name_H-M",
     "_space_group_name_H-M",
 )
-_TERM = re.compile(r"([+-]?)(\d+/\d+|\d*\.\d+|\d+\.?)?\*?([xyz])?")
+_TERM = re.compile(r"([+-]?)(\d+/0*[1-9]\d*|\d*\.\d+|\d+\.?)?\*?([xyz])?")
 
 
 @dataclass(frozen=True)
@@ -78,19 +78,24 @@ def symmetry_choices(
                 stated,
             )
         ]
-    hall = _first(data, _HALL)
-    if hall is not None and _squeeze(str(hall)) in _hall_symbols():
-        return [_of_hall(_hall_symbols()[_squeeze(str(hall))], "the Hall symbol")]
-    symbol = _first(data, _HERMANN_MAUGUIN)
-    base, suffix = _split_suffix(str(symbol)) if symbol is not None else ("", "")
-    number = stated if stated is not None else _numbers_by_symbol().get(base)
-    if number is None:
+    hall, symbol = _first(data, _HALL), _first(data, _HERMANN_MAUGUIN)
+    named = None if hall is None else setting_of_hall_symbol(str(hall))
+    if named is not None:
+        _check_number(name, f"the Hall symbol {str(hall)!r}", named, stated)
+        return [_of_hall(named, "the Hall symbol")]
+    if symbol is not None:
+        settings = settings_of_symbol(str(symbol))
+        if settings:
+            _check_number(name, f"the symbol {str(symbol)!r}", settings[0], stated)
+    else:
+        settings = () if stated is None else _standard_settings(stated)
+    if not settings:
         raise StructureError(
             f"{name}: no symmetry operations, and no space group that could be understood"
-            + (f" ({symbol})" if symbol is not None else "")
+            + ("" if symbol is None else f" ({symbol} is the symbol of no tabulated setting)")
             + "; add _space_group_symop_operation_xyz to the file"
         )
-    return _of_group(name, number, suffix, cell)
+    return _of_settings(name, settings, cell)
 
 
 def hall_number_of(symmetry: SymmetryChoice) -> int | None:
@@ -153,29 +158,40 @@ def parse_operation(name: str, text: str) -> tuple[np.ndarray, np.ndarray]:
     return rotation, np.where(abs(exact - translation) < 2e-3, exact, translation)
 
 
-def _of_group(name: str, number: int, suffix: str, cell: Sequence[float]) -> list[SymmetryChoice]:
-    """Settings of a space group of which only number or symbol, and perhaps a suffix, is known."""
-    first, second = (hall_number_for(number, choice) for choice in (1, 2))
-    if first != second:
-        labelled = {"1": first, "2": second, "s": first, "z": second}
-        if suffix in labelled:
-            return [_of_hall(labelled[suffix], f"origin choice {setting(labelled[suffix]).choice}")]
-        return [_of_hall(hall, f"choice {i}") for i, hall in ((1, first), (2, second))]
-    rhombohedral = [h for h in range(1, 531) if _is_rhombohedral(h, number)]
-    hexagonal_cell = abs(cell[5] - 120) < 0.01 and abs(cell[3] - 90) < 0.01
-    if rhombohedral and not hexagonal_cell:
-        return [_of_hall(rhombohedral[0], "rhombohedral axes")]
-    if 3 <= number <= 15 and abs(cell[4] - 90) < 0.01 and abs(cell[5] - 90) > 0.01:
-        raise StructureError(
-            f"{name}: space group {number} with a unique axis that is not b needs its symmetry "
-            "operations in the file"
-        )
-    return [_of_hall(first, "the standard setting")]
-
-
-def _is_rhombohedral(hall: int, number: int) -> bool:
+def _check_number(name: str, what: str, hall: int, stated: int | None) -> None:
+    """Refuse a symbol that is of another space group than the number in the file."""
     found = setting(hall)
-    return found.space_group == number and found.rhombohedral_axes
+    if stated is not None and found.space_group != stated:
+        raise StructureError(
+            f"{name}: {what} is that of space group {found.space_group}, the number in the file is "
+            f"{stated}: correct one of them, or add _space_group_symop_operation_xyz to the file"
+        )
+
+
+def _standard_settings(number: int) -> tuple[int, ...]:
+    """Settings that the number of a space group alone can mean: both origins, both R axes."""
+    origins = {hall_number_for(number, choice) for choice in (1, 2)}
+    rhombohedral = {
+        hall
+        for hall in range(1, 531)
+        if setting(hall).space_group == number and setting(hall).rhombohedral_axes
+    }
+    return tuple(sorted(origins | rhombohedral))
+
+
+def _of_settings(name: str, settings: Sequence[int], cell: Sequence[float]) -> list[SymmetryChoice]:
+    """Those of the named settings that the cell can have; several only if the origin is open."""
+    possible = fitting(settings, cell)
+    if not possible:
+        found = setting(settings[0])
+        raise StructureError(
+            f"{name}: the angles of the cell, {', '.join(f'{x:g}' for x in cell[3:])}, are not "
+            f"those of {found.full} ({found.space_group}): correct the symbol, or add "
+            "_space_group_symop_operation_xyz to the file"
+        )
+    if len(possible) == 1:
+        return [_of_hall(possible[0], "the setting named")]
+    return [_of_hall(hall, f"choice {setting(hall).choice}") for hall in possible]
 
 
 def _of_hall(hall: int, label: str) -> SymmetryChoice:
@@ -201,28 +217,3 @@ def _stated_number(name: str, data: dict[str, Any]) -> int | None:
     if not text.isdigit() or not 1 <= int(text) <= 230:
         raise StructureError(f"{name}: space-group number {text!r} must be from 1 to 230")
     return int(text)
-
-
-def _squeeze(symbol: str) -> str:
-    return re.sub(r"[\s_'\"]", "", symbol).lower()
-
-
-def _split_suffix(symbol: str) -> tuple[str, str]:
-    """Symbol without spaces, and what follows its colon (or a final S, Z, H or R)."""
-    base, _, suffix = _squeeze(symbol).partition(":")
-    return base, suffix[:1]
-
-
-@cache
-def _hall_symbols() -> dict[str, int]:
-    """Hall number by Hall symbol; of identical symbols the first."""
-    symbols: dict[str, int] = {}
-    for hall in range(1, 531):
-        symbols.setdefault(_squeeze(setting(hall).hall_symbol), hall)
-    return symbols
-
-
-@cache
-def _numbers_by_symbol() -> dict[str, int]:
-    """Space-group number by short Hermann-Mauguin symbol."""
-    return {_squeeze(setting(hall_number_for(n)).international): n for n in range(1, 231)}

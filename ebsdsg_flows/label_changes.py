@@ -223,6 +223,8 @@ def labelled_structures(
 ) -> Iterator[dict[str, Any]]:
     """The labels of stored structures, as the functions of this module read them.
 
+    What was made of an entry before it became unusable or was withdrawn is left out.
+
     Parameters
     ----------
     stores : open database
@@ -232,6 +234,8 @@ def labelled_structures(
     condition = {} if query is None else within(query)
     if only_sensitive:
         condition = {"relabel.sensitive": True, **condition}
+    outdated = stores.unusable_structures.distinct("key")
+    condition["key"] = {**condition.get("key", {}), "$nin": outdated}
     yield from stores.structures.find(condition, {"_id": False, **dict.fromkeys(FIELDS, True)})
 
 

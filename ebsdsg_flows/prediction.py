@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ebsdsg_ml.ensemble_model import AnyModel
-    from ebsdsg_ml.predict import Predictions
+    from ebsdsg_ml.predict import Prediction, Predictions
     from stores.collections import Stores
 
 
@@ -183,7 +185,7 @@ def predict_files(
             correct=correct,
             progress=tell,
         )
-    _print_table(loaded, found)
+    _print_answers(loaded, found)
     if found.answers:
         about = {"model": model, "card": plain_card(loaded.card), "errors": found.errors}
         for path in outputs:
@@ -198,41 +200,24 @@ def predict_files(
     return 1 if found.errors or not found.answers else 0
 
 
-def _print_table(model: AnyModel, found: Predictions) -> None:
+def _print_answers(model: AnyModel, found: Predictions) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     from ebsdsg_ml.calibration import percent
 
     if not found.answers:
         return
     known = model.card.calibration
-    pooled = any(answer.patterns > 1 for answer in found.answers)
     console = Console(markup=False)  # names of files may hold square brackets
-    wide = console.width >= 65 + 9 * len(model.classes)  # else the files have all probabilities
-    table = Table(title=f"{model.card.label} space groups, {model.card.model}")
-    table.add_column("pattern", overflow="fold", min_width=12)
-    if pooled:
-        table.add_column("n", justify="right")
-    table.add_column("group", justify="right")
-    for name in [f"p({number})" for number in model.classes] if wide else ["p"]:
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("set", "verdict", "IQ", "near"):
-        table.add_column(name)
-    for answer in found.answers:
-        inside = "?" if answer.in_set is None else " ".join(map(str, answer.in_set)) or "empty"
-        shares = answer.probabilities.values() if wide else [answer.probability]
-        table.add_row(
-            answer.name,
-            *([str(answer.patterns)] if pooled else []),
-            str(answer.space_group),
-            *(f"{p:.2f}" for p in shares),
-            inside,
-            answer.verdict,
-            f"{answer.image_quality:.2f}",
-            " ".join(map(str, answer.confusable)),
-        )
-    console.print(table)
+    if console.width >= 66:
+        # where not all probabilities have room, the files have them
+        console.print(_table(model, found, wide=console.width >= 65 + 9 * len(model.classes)))
+    else:  # a table would cut its columns
+        for answer in found.answers:
+            print(
+                f"{answer.name}: {answer.space_group}, p {answer.probability:.2f}, "
+                f"set {_set(answer)}, {answer.verdict}, IQ {answer.image_quality:.2f}"
+            )
     if known is None or known.coverage is None:
         console.print("the model is not calibrated: probabilities are the network's own, no sets")
         return
@@ -245,3 +230,35 @@ def _print_table(model: AnyModel, found: Predictions) -> None:
     )
     for limit in known.limits():
         console.print(limit, highlight=False)
+
+
+def _set(answer: Prediction) -> str:
+    return "?" if answer.in_set is None else " ".join(map(str, answer.in_set)) or "empty"
+
+
+def _table(model: AnyModel, found: Predictions, *, wide: bool) -> Table:
+    from rich.table import Table
+
+    pooled = any(answer.patterns > 1 for answer in found.answers)
+    table = Table(title=f"{model.card.label} space groups, {model.card.model}")
+    table.add_column("pattern", overflow="fold", min_width=12)
+    if pooled:
+        table.add_column("n", justify="right")
+    table.add_column("group", justify="right", no_wrap=True)
+    for name in [f"p({number})" for number in model.classes] if wide else ["p"]:
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("set", "verdict", "IQ", "near"):
+        table.add_column(name, no_wrap=name in ("verdict", "IQ"))
+    for answer in found.answers:
+        shares = answer.probabilities.values() if wide else [answer.probability]
+        table.add_row(
+            answer.name,
+            *([str(answer.patterns)] if pooled else []),
+            str(answer.space_group),
+            *(f"{p:.2f}" for p in shares),
+            _set(answer),
+            answer.verdict,
+            f"{answer.image_quality:.2f}",
+            " ".join(map(str, answer.confusable)),
+        )
+    return table

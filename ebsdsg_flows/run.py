@@ -31,6 +31,10 @@ RECOVER_EVERY = 10.0
 MAX_DEATHS = 5
 
 
+class TooFewWorkers(ValueError):
+    """A number of workers that would never do anything."""
+
+
 class WorkersDied(RuntimeError):
     """Workers die again and again; the message names their logs."""
 
@@ -78,19 +82,24 @@ def run_until_idle(
 
     Raises
     ------
+    TooFewWorkers
+        If there shall be fewer than one.
     WorkersDied
         If workers die more than a few times.
     """
+    if workers is not None and workers < 1:
+        raise TooFewWorkers(f"workers = {workers}: there must be at least 1")
     from ebsdsg_flows.cluster.janitor import Janitor
     from ebsdsg_flows.progress import ProgressDisplay
 
     settings = get_settings()
+    at_most = settings.workers if workers is None else workers
     launchpad = stores.launchpad(strm_lvl="ERROR")
     begun = time.monotonic()
     done_before = launchpad.fireworks.count_documents({"state": "COMPLETED"})
     janitor = Janitor(stores, launchpad)
     recovered = janitor.round().ready
-    n_workers = min(workers or settings.workers, max(1, _open_fireworks(launchpad)))
+    n_workers = min(at_most, max(1, _open_fireworks(launchpad)))
     crew: list[subprocess.Popen[bytes]] = []
     deaths = 0
     recovered_at = time.monotonic()
@@ -111,10 +120,7 @@ def run_until_idle(
                 if time.monotonic() - recovered_at > RECOVER_EVERY:
                     recovered += janitor.round().ready
                     recovered_at = time.monotonic()
-                    n_workers = max(
-                        n_workers,
-                        min(workers or settings.workers, _open_fireworks(launchpad)),
-                    )
+                    n_workers = max(n_workers, min(at_most, _open_fireworks(launchpad)))
                 display.update()
                 time.sleep(LOOK_EVERY)
             display.update()

@@ -206,7 +206,11 @@ def _pattern_document(
         npx=parameters.npx,
         n_sites=sites,
         energies=[float(e) for e in parameters.energies],
-        engine=simulation.engine,
+        engine=simulation.engine.model_copy(
+            update={"version": str(result.report.get("engine_version", ""))}
+        ),
+        resumed_after_energies=result.report.get("resumed_after_energies"),
+        restart=str(result.report.get("restart", "")),
         parameters=simulation.parameters,
         beams=beams,
         cpu_seconds=result.report.get("cpu_seconds"),

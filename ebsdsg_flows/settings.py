@@ -9,6 +9,7 @@ current directory, else a new one here.
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -16,16 +17,16 @@ from typing import Any, Literal
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    YamlConfigSettingsSource,
 )
 
+from ebsdsg_flows.settings_file import SettingsError, config_file, read_settings_file
+
+__all__ = ["Settings", "SettingsError", "find_root", "get_settings", "load_settings"]
+
 DATA_FOLDER = ".ebsdsg"
-
-
-class SettingsError(ValueError):
-    """The settings file or an ``EBSDSG_*`` variable is wrong; the message names the key."""
 
 
 def find_root(start: Path | None = None) -> Path:
@@ -44,10 +45,6 @@ def find_root(start: Path | None = None) -> Path:
         if (folder / DATA_FOLDER).is_dir():
             return folder / DATA_FOLDER
     return here / DATA_FOLDER
-
-
-def _config_file() -> Path:
-    return Path(os.environ.get("EBSDSG_CONFIG_FILE", "~/.ebsdsg.yaml")).expanduser()
 
 
 class Settings(BaseSettings):
@@ -181,6 +178,8 @@ class Settings(BaseSettings):
         ------
         ebsdsg_sim.memory.MemoryBudgetError
             If nothing is set and the system does not say how much is free.
+        ebsdsg_sim.device.DeviceError
+            If nothing is set and torch cannot compute on the device.
         """
         if self.memory is not None:
             return round(self.memory * 2**30)
@@ -192,6 +191,27 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
+
+    @field_validator("device")
+    @classmethod
+    def _names_a_device(cls, value: str) -> str:
+        # whether this machine has it is found out where it is used, by loading torch
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", value):
+            raise ValueError(
+                f"{value!r} is not a device: it must be cpu, cuda, or one GPU as in cuda:1"
+            )
+        return value
+
+    @field_validator("emsoft_path", "emsoft_bin")
+    @classmethod
+    def _absolute_if_given(cls, value: Path | None) -> Path | None:
+        # programs run in folders of their own, from which a relative name leads nowhere
+        return None if value is None else value.expanduser().absolute()
+
+    @field_validator("findsym")
+    @classmethod
+    def _at_home(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser()
 
     @classmethod
     def settings_customise_sources(
@@ -206,7 +226,7 @@ class Settings(BaseSettings):
         return (
             init_settings,
             env_settings,
-            YamlConfigSettingsSource(settings_cls, yaml_file=_config_file()),
+            InitSettingsSource(settings_cls, read_settings_file()),
         )
 
 
@@ -224,7 +244,7 @@ def load_settings(**overrides: Any) -> Settings:
     Raises
     ------
     SettingsError
-        If a value is wrong or the settings file has an unknown key.
+        If a value is wrong, or the settings file is not there, is none or has an unknown key.
     """
     try:
         return Settings(**{k: v for k, v in overrides.items() if v is not None})
@@ -232,9 +252,10 @@ def load_settings(**overrides: Any) -> Settings:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         known = ", ".join(Settings.model_fields)
+        file = config_file() or "~/.ebsdsg.yaml"
         raise SettingsError(
-            f"setting {where!r} (environment EBSDSG_{where.upper()} or {_config_file()}): "
-            f"{first['msg']}; known settings: {known}"
+            f"setting {where!r} (environment EBSDSG_{where.upper()} or {file}): "
+            f"{first['msg'].removeprefix('Value error, ')}; known settings: {known}"
         ) from None
 
 

@@ -118,7 +118,7 @@ class SimulationPlan(_EngineChoice):
 
     overrides: tuple[EngineOverride, ...] = ()
     debye_waller: float = Field(default=0.004, gt=0, allow_inf_nan=False)
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: dict[str, Any] = Field(default_factory=dict, validate_default=True)
 
     @field_validator("parameters")
     @classmethod

@@ -116,7 +116,8 @@ def _watch(
                     else:
                         live.update(_drawn(stores, campaign), refresh=True)
                 except PyMongoError as error:
-                    text = f"the database cannot be used at present: {redact(error)}"
+                    reason = redact(error, stores.secret_uri())
+                    text = f"the database cannot be used at present: {reason}"
                     if live is None:
                         print(text, file=sys.stderr)
                     else:
@@ -209,6 +210,8 @@ def print_query(
 ) -> None:
     """Print the documents that a query finds, one JSON object per line.
 
+    Standard error says when there are more than the limit.
+
     Parameters
     ----------
     stores : open database.
@@ -227,8 +230,10 @@ def print_query(
 
     query = parse_query(collection, criteria, stores)
     try:
-        found = find(stores, collection, query, fields=fields, limit=limit)
+        found = find(stores, collection, query, fields=fields, limit=limit + 1)
     except OperationFailure as error:
         raise QueryError(f"the database refuses the query {criteria}: {error}") from None
-    for document in found:
+    for document in found[:limit]:
         print(json_util.dumps(document, json_options=json_util.RELAXED_JSON_OPTIONS))
+    if len(found) > limit:
+        print(f"{limit} shown, there are more: --limit", file=sys.stderr)

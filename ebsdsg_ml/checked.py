@@ -43,6 +43,20 @@ def check_number(
     object.__setattr__(settings, name, float(value))
 
 
+def check_text(settings: Any, name: str, error: type[ValueError]) -> None:
+    """Refuse a field that is not text, or is empty.
+
+    Parameters
+    ----------
+    settings : object with the field.
+    name : of the field.
+    error : raised with the field, its value and what is allowed.
+    """
+    value = getattr(settings, name)
+    if not isinstance(value, str) or not value:
+        raise error(f"{name} = {value!r}: must be text")
+
+
 def check_choice(
     settings: Any, name: str, allowed: Sequence[object], error: type[ValueError]
 ) -> None:
@@ -73,7 +87,7 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], what: str, error: type
     error : raised for an unknown key, with all that are known.
     """
     fields = cls.__dataclass_fields__  # type: ignore[attr-defined]
-    unknown = sorted(set(values) - set(fields))
+    unknown = sorted(map(str, set(values) - set(fields)))
     if unknown:
         known = ", ".join(sorted(fields))
         raise error(f"unknown {what} setting {', '.join(unknown)}; known: {known}")

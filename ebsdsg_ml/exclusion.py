@@ -79,7 +79,7 @@ class Exclusion:
     def __post_init__(self) -> None:
         for name in ("phases", "prototypes", "elements"):
             value = getattr(self, name)
-            if isinstance(value, str) or not all(isinstance(entry, str) for entry in value):
+            if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
                 raise ExclusionError(f"exclude: {name} = {value!r} must be a list of names")
             object.__setattr__(self, name, tuple(sorted(set(value))))
         labels = {prototype_label(name) for name in self.prototypes}
@@ -102,7 +102,7 @@ class Exclusion:
         if isinstance(value, cls):
             return value
         if isinstance(value, Mapping):
-            unknown = sorted(set(value) - set(ENTRIES))
+            unknown = sorted(map(str, set(value) - set(ENTRIES)))
             if unknown:
                 raise ExclusionError(
                     f"exclude: unknown rule {', '.join(unknown)}; known: {', '.join(ENTRIES)}"

@@ -101,7 +101,7 @@ def bare_network(name: str, n_classes: int, *, grey: bool, seed: int = 0) -> nn.
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if name in torchvision.models.list_models(module=torchvision.models):
+        if name in _torchvision_networks():
             network = torchvision.models.get_model(name, weights=None, num_classes=n_classes)
             if grey:
                 _one_channel(network, name)
@@ -109,8 +109,41 @@ def bare_network(name: str, n_classes: int, *, grey: bool, seed: int = 0) -> nn.
         return _timm_network(name, n_classes, 1 if grey else 3)
 
 
+def check_network(name: str) -> None:
+    """Refuse a name that neither torchvision nor timm knows; nothing is built.
+
+    Parameters
+    ----------
+    name : as in :func:`build_model`.
+
+    Raises
+    ------
+    ModelError
+        Naming networks that are called alike.
+    """
+    if name not in _torchvision_networks():
+        _known_timm_network(name)
+
+
+def _torchvision_networks() -> list[str]:
+    import torchvision
+
+    return torchvision.models.list_models(module=torchvision.models)
+
+
 def _timm_network(name: str, n_classes: int, channels: int) -> nn.Module:
     """Randomly initialised network of timm, which makes the first layer for any channels."""
+    own = _known_timm_network(name)
+    import timm
+
+    try:
+        return timm.create_model(own, pretrained=False, num_classes=n_classes, in_chans=channels)
+    except TypeError as error:  # some architectures take no other number of channels
+        raise ModelError(f"timm's {own} cannot take {channels} channels: {error}") from error
+
+
+def _known_timm_network(name: str) -> str:
+    """What timm calls a network, which it must have."""
     try:
         import timm
     except ImportError:
@@ -121,10 +154,7 @@ def _timm_network(name: str, n_classes: int, channels: int) -> nn.Module:
     if not timm.is_model(own):
         near = get_close_matches(own, timm.list_models(), n=5) or ["resnet18", "resnet50"]
         raise ModelError(f"no torchvision or timm model {name!r}; like it: {', '.join(near)}")
-    try:
-        return timm.create_model(own, pretrained=False, num_classes=n_classes, in_chans=channels)
-    except TypeError as error:  # some architectures take no other number of channels
-        raise ModelError(f"timm's {own} cannot take {channels} channels: {error}") from error
+    return own
 
 
 def _one_channel(network: nn.Module, name: str) -> None:

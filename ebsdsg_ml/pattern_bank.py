@@ -31,6 +31,7 @@ from ebsdsg_ml.simulated_patterns import (
     recipe_imperfections,
     recipe_projector,
 )
+from ebsdsg_sim.device import usable_device
 
 if TYPE_CHECKING:
     import torch
@@ -106,6 +107,7 @@ class PatternBank(PatternDataset):
             if opened.patterns is not None:
                 raise DatasetError(f"{path} holds patterns; it is no bank of master patterns")
             PatternRows.__init__(self, opened, folds, training)
+        usable_device(device)
         self.fresh, self.device, self.memory = training, device, memory
         with h5py.File(path, "r") as file:
             used = np.unique(self.phase_rows)

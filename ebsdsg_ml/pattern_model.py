@@ -30,6 +30,7 @@ from ebsdsg_ml.model_file import (
 from ebsdsg_ml.models import GreyRepeated, rebuild_model
 from ebsdsg_ml.temperature import soft_max
 from ebsdsg_ml.transforms import Preprocessing
+from ebsdsg_sim.device import usable_device
 
 FORMAT = "ebsdsg model"
 LAYOUT_VERSION = 2
@@ -242,6 +243,8 @@ class PatternModel:
         ------
         ModelFileError
             If it is of another kind, of a layout that is not read, incomplete, damaged or changed.
+        DeviceError
+            If torch cannot compute on the device.
         """
         if not isinstance(content, Mapping) or content.get("format") != FORMAT:
             raise ModelFileError(f"{path} is not an ebsdsg model")
@@ -258,7 +261,7 @@ class PatternModel:
             card = ModelCard.from_dict(description)
             network = rebuild_model(card.model, len(card.classes), repeated=repeated)
             network.load_state_dict(content["weights"])
-        return cls(network.to(device), card)
+        return cls(network.to(usable_device(device)), card)
 
 
 def _description(text: str) -> dict[str, Any]:

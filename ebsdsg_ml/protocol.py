@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ebsdsg_ml.checked import check_choice, check_number, check_whole, from_mapping
+from ebsdsg_ml.checked import check_choice, check_number, check_text, check_whole, from_mapping
 
 
 class TrainingConfigError(ValueError):
@@ -100,6 +100,9 @@ class TrainingConfig:
         for name in ("crop", "threads"):
             if getattr(self, name) is not None:
                 check_whole(self, name, 1, TrainingConfigError)
+        check_text(self, "model", TrainingConfigError)
+        if self.weights is not None:
+            check_text(self, "weights", TrainingConfigError)
         if self.batch_size < 2 * self.devices:
             raise TrainingConfigError(
                 f"batch_size = {self.batch_size}: {self.devices} devices need two patterns each"

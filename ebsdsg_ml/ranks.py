@@ -163,7 +163,7 @@ def all_ranks(devices: int, device: str, task: Mapping[str, Any]) -> Iterator[Ra
 
 
 def check_devices(devices: int, device: str) -> None:
-    """Refuse more GPUs than there are.
+    """Refuse more GPUs than there are, or than the device names.
 
     Raises
     ------
@@ -172,6 +172,10 @@ def check_devices(devices: int, device: str) -> None:
     """
     import torch
 
+    if ":" in device:
+        raise TrainingConfigError(
+            f"devices = {devices}: the device {device!r} is one; take {device.split(':')[0]!r}"
+        )
     present = torch.cuda.device_count()
     if device == "cuda" and devices > present:
         raise TrainingConfigError(f"devices = {devices}: this machine has {present} GPU(s)")

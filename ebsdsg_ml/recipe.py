@@ -96,8 +96,10 @@ class DatasetRecipe:
     generation: Literal["stored", "fresh"] = "stored"
 
     def __post_init__(self) -> None:
-        if self.label not in PAPER_CLASSES:
+        if self.label not in tuple(PAPER_CLASSES):  # a list is no key
             raise RecipeError(f"label = {self.label!r}: must be 'true' or 'relabelled'")
+        if not isinstance(self.classes, (list, tuple, type(None))):
+            raise RecipeError(f"classes = {self.classes!r}: must be a list of space-group numbers")
         classes = PAPER_CLASSES[self.label] if self.classes is None else tuple(self.classes)
         for number in classes:
             if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 230:
@@ -120,9 +122,7 @@ class DatasetRecipe:
             if getattr(self, name) not in allowed:
                 raise RecipeError(f"{name} = {getattr(self, name)!r}: must be one of {allowed}")
         object.__setattr__(self, "background", bool(self.background))  # 1 and True are one recipe
-        if not isinstance(self.detector, Mapping) or "shape" in self.detector:
-            raise RecipeError("detector: must be a mapping without 'shape' (size fixes it)")
-        object.__setattr__(self, "detector", dict(sorted(self.detector.items())))
+        object.__setattr__(self, "detector", _detector(self.detector, self.size))
         if not isinstance(self.imperfections, Mapping):
             raise RecipeError(f"imperfections = {self.imperfections!r}: must be a mapping")
         object.__setattr__(self, "imperfections", _imperfections(self.imperfections))
@@ -181,7 +181,7 @@ class DatasetRecipe:
         RecipeError
             If a key is unknown or a value out of range.
         """
-        unknown = sorted(set(values) - set(cls.__dataclass_fields__))
+        unknown = sorted(map(str, set(values) - set(cls.__dataclass_fields__)))
         if unknown:
             known = ", ".join(sorted(cls.__dataclass_fields__))
             raise RecipeError(f"unknown recipe entry {', '.join(unknown)}; known: {known}")
@@ -189,6 +189,29 @@ class DatasetRecipe:
         if isinstance(plain.get("classes"), list):
             plain["classes"] = tuple(plain["classes"])
         return cls(**plain)
+
+
+def _detector(value: Any, size: int) -> dict[str, float]:
+    """The entry ``detector``, of which a detector can be made."""
+    if not isinstance(value, Mapping) or "shape" in value:
+        raise RecipeError("detector: must be a mapping without 'shape' (size fixes it)")
+    if not value:
+        return {}
+    from ebsdsg_sim.detector import Detector, DetectorError
+
+    known = [entry.name for entry in fields(Detector) if entry.name != "shape"]
+    for name, number in value.items():
+        if name not in known:
+            raise RecipeError(f"detector: unknown entry {name!r}; known: {', '.join(known)}")
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            raise RecipeError(f"detector: {name} = {number!r}: must be a number")
+    if missing := [name for name in ("pixel_size", "distance") if name not in value]:
+        raise RecipeError(f"detector: {missing[0]} is missing: a length in um")
+    try:
+        Detector(shape=(size, size), **value)
+    except DetectorError as error:
+        raise RecipeError(f"detector: {error}") from None
+    return dict(sorted(value.items()))
 
 
 def _imperfections(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ebsdsg_ml.dataset_plan import PlannedPhase
 from ebsdsg_ml.orientations import pattern_indices
-from ebsdsg_ml.pattern_source import DatasetError, PatternSource
+from ebsdsg_ml.pattern_source import PatternSource
 from ebsdsg_ml.recipe import DatasetRecipe
 
 if TYPE_CHECKING:
@@ -28,21 +28,12 @@ Make = Callable[[PlannedPhase, np.ndarray], np.ndarray]
 
 
 def recipe_detector(recipe: DatasetRecipe) -> Detector:
-    """The detector a recipe asks for: the paper's at the recipe's size, or the one described.
-
-    Raises
-    ------
-    DatasetError
-        If the description does not fit the detector's parameters.
-    """
+    """The detector a recipe asks for: the paper's at the recipe's size, or the one described."""
     from ebsdsg_sim.detector import Detector
 
     if not recipe.detector:
         return Detector.paper(size=recipe.size)
-    try:
-        return Detector(shape=(recipe.size, recipe.size), **recipe.detector)
-    except (TypeError, ValueError) as error:
-        raise DatasetError(f"the recipe's detector is not usable: {error}") from error
+    return Detector(shape=(recipe.size, recipe.size), **recipe.detector)
 
 
 def detector_entries(recipe: DatasetRecipe) -> dict[str, Any]:
@@ -148,7 +139,15 @@ def simulated_patterns(recipe: DatasetRecipe, *, device: str = "cpu", batch: int
     Returns
     -------
     A function (planned phase, quaternions) -> uint8 patterns.
+
+    Raises
+    ------
+    ebsdsg_sim.device.DeviceError
+        If torch cannot compute on the device.
     """
+    from ebsdsg_sim.device import usable_device
+
+    usable_device(device)
     imperfections = recipe_imperfections(recipe)
 
     def make(phase: PlannedPhase, quaternions: np.ndarray) -> np.ndarray:

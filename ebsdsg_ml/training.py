@@ -72,7 +72,7 @@ def train(
         that no gap remains if the process died between computing and recording; rows are the same
         for the same ``epoch``.
     progress : told after every step: steps done, steps in all, what.
-    device : ``"cpu"``, ``"cuda"`` or ``"auto"``.
+    device : ``"cpu"``, ``"cuda"``, one GPU as in ``"cuda:1"``, or ``"auto"``.
 
     Returns
     -------
@@ -84,6 +84,8 @@ def train(
         If the folder holds another run, or the loss is no longer a finite number.
     TrainingConfigError, DatasetError, ModelError, TransformError
         If settings, data set, weights file or flips do not fit.
+    DeviceError
+        If torch cannot compute on the device.
     """
     directory = Path(directory)
     with open_dataset(dataset_path) as opened:
@@ -111,14 +113,16 @@ def train(
     from ebsdsg_ml.held_out import calibrated_on
     from ebsdsg_ml.ranks import all_ranks
     from ebsdsg_ml.training_loop import run_training
+    from ebsdsg_sim.device import usable_device
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    kind = usable_device(device).type
     run_file = directory / "run.json"
     if run_file.exists():
         precision = _same_run(directory, identity)["precision"]
     else:
-        precision = resolve_precision(config.precision, device)
+        precision = resolve_precision(config.precision, kind)
         _write_json(run_file, {**identity, "precision": precision, "code_version": CODE_VERSION})
     training, validation = patterns_of(dataset_path, validation_fold)
     with quiet(), _threads(config.threads) as threads:

@@ -158,7 +158,7 @@ def run_training(
     ----------
     config, training, validation, directory : settings, patterns, folder of the run.
     precision : Lightning's name of the precision.
-    device : ``"cpu"`` or ``"cuda"``.
+    device : ``"cpu"``, ``"cuda"``, or one GPU as in ``"cuda:1"``.
     on_epoch, progress : told of epochs and steps.
     rank : which of the processes that make the steps together this is.
 
@@ -191,10 +191,11 @@ def run_training(
     grid = AnswerGrid.of_dataset(directory, training if validation is None else validation)
     end = EpochEnd(best, resume, grid, on_epoch, progress, config.epochs * len(batches))
     deterministic = torch.are_deterministic_algorithms_enabled()
+    kind, _, number = device.partition(":")
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         trainer = pl.Trainer(
-            accelerator=device,
-            devices=rank.of,
+            accelerator=kind,
+            devices=[int(number)] if number else rank.of,
             strategy=rank.strategy(),
             precision=precision,  # type: ignore[arg-type]
             max_epochs=config.epochs,
@@ -206,7 +207,7 @@ def run_training(
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
             # some backward passes have no deterministic form on a GPU
-            deterministic=True if device == "cpu" else "warn",
+            deterministic=True if kind == "cpu" else "warn",
             default_root_dir=directory,
         )
         loader: DataLoader[Any] = DataLoader(

@@ -249,7 +249,7 @@ def read_parameters(file: h5py.File) -> SimulationParameters:
         "depth_step": float(mc["depthstep"][0]),
         "sample_tilt": float(mc["sig"][0]),
         "mc_pixels": int(mc["numsx"][0]),
-        "n_electrons": int(mc["totnum_el"][0]) * int(mc["multiplier"][0]),
+        "n_electrons": int(mc["totnum_el"][0]) * _multiplier(file),
         "max_scatterings": EMSOFT_SCATTERINGS,
     }
     master = file.get("NMLparameters/EBSDMasterNameList")
@@ -271,15 +271,42 @@ def read_parameters(file: h5py.File) -> SimulationParameters:
 
 
 def simulated_electrons(file: h5py.File) -> int:
-    """Electrons EMMCOpenCL really ran: the nominal number rounded up to full work groups.
+    """Electrons that were really run: EMMCOpenCL rounds the nominal number up to full work groups.
 
     Parameters
     ----------
     file : an EMsoft file with Monte Carlo data, open for reading.
     """
     mc = file["NMLparameters/MCCLNameList"]
+    nominal = int(mc["totnum_el"][0]) * _multiplier(file)
+    if emmc_threads(file) is not None:
+        return nominal
     batch = int(mc["globalworkgrpsz"][0]) ** 2 * int(mc["num_el"][0])
-    return (int(mc["totnum_el"][0]) * int(mc["multiplier"][0]) // batch + 1) * batch
+    return (nominal // batch + 1) * batch
+
+
+def emmc_threads(file: h5py.File) -> int | None:
+    """Threads of EMMC, which gives each the same number of electrons; ``None`` for EMMCOpenCL.
+
+    Parameters
+    ----------
+    file : an EMsoft file with Monte Carlo data, open for reading.
+
+    Notes
+    -----
+    EMMC writes its namelist under EMMCOpenCL's name, with ``primeseed`` and ``nthreads``, without
+    ``multiplier``, ``globalworkgrpsz``, ``platid`` and ``devid`` (EMsoft 5.0,
+    ``Source/EMsoftHDFLib/NameListHDFwriters.f90``, ``HDFwriteMCNameList``).
+    """
+    mc = file["NMLparameters/MCCLNameList"]
+    return int(mc["nthreads"][0]) if "primeseed" in mc else None
+
+
+def _multiplier(file: h5py.File) -> int:
+    """Factor of ``totnum_el``; EMMC writes it beside its histograms only, where it is 1."""
+    mc = file["NMLparameters/MCCLNameList"]
+    group = mc if "multiplier" in mc else file["EMData/MCOpenCL"]
+    return int(group["multiplier"][0])
 
 
 def nominal_electrons(n: int) -> tuple[int, int]:

@@ -50,7 +50,8 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         value out of range.
     """
     if not path.is_file():
-        raise MasterPatternFileError(f"{path}: no such file")
+        what = "is a folder, not a file" if path.is_dir() else "no such file"
+        raise MasterPatternFileError(f"{path}: {what}")
     try:
         with h5py.File(path, "r") as file:
             yield file

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from ebsdsg_sim.device import usable_device
+
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -19,8 +21,14 @@ class MemoryBudgetError(RuntimeError):
 
 
 def free_memory(device: torch.device | str = "cpu") -> int:
-    """Bytes free on a device; on a CPU what can be had without swapping, in this container."""
-    device = torch.device(device)
+    """Bytes free on a device; on a CPU what can be had without swapping, in this container.
+
+    Raises
+    ------
+    DeviceError
+        If torch cannot compute on the device.
+    """
+    device = usable_device(device)
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     free = _available()

@@ -88,16 +88,10 @@ def invariant_lattices(rotations: np.ndarray, prime: int) -> list[np.ndarray]:
     -------
     (3, 3) integer matrices of positive determinant whose columns are a basis.
     """
-    vectors = [np.array(v) for v in product(range(prime), repeat=3) if any(v)]
-    spaces: dict[bytes, np.ndarray] = {}
-    zero = np.zeros((0, 3), dtype=np.int64)
-    for rows in [zero, *([v] for v in vectors), *([v, w] for v, w in product(vectors, vectors))]:
-        space = row_reduced(np.array(rows).reshape(-1, 3), prime)[0]
-        spaces.setdefault(space.tobytes(), space)
     kept = [
         space
-        for space in spaces.values()
-        if len(space) < 3 and all(_contains(space, space @ r.T, prime) for r in rotations)
+        for space in _proper_subspaces(prime)
+        if all(_contains(space, space @ r.T, prime) for r in rotations)
     ]
     maximal = [
         space
@@ -132,6 +126,17 @@ def shortened(basis: np.ndarray, metric: np.ndarray) -> np.ndarray:
         if best is None:
             return basis
         basis[:, best[1]] = best[2]
+
+
+def _proper_subspaces(prime: int) -> Iterator[np.ndarray]:
+    """Reduced row echelon forms of all subspaces of the integers modulo a prime, cubed."""
+    some = range(prime)
+    rows: list[list[list[int]]] = [[], [[0, 0, 1]], [[0, 1, 0], [0, 0, 1]]]
+    rows += [[[0, 1, a]] for a in some] + [[[1, a, 0], [0, 0, 1]] for a in some]
+    for a, b in product(some, some):
+        rows += [[[1, a, b]], [[1, 0, a], [0, 1, b]]]
+    for space in rows:
+        yield np.array(space, dtype=np.int64).reshape(-1, 3)
 
 
 def _contains(space: np.ndarray, vectors: np.ndarray, prime: int) -> bool:

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from ebsdsg_sim.crystal import Crystal
+from ebsdsg_sim.device import usable_device
 from ebsdsg_sim.emsoft_layout import nominal_electrons, origin_setting
 from ebsdsg_sim.hdf5 import (
     MasterPatternFileError,
@@ -93,19 +94,23 @@ def simulate(
         If ``path`` or the unfinished file belongs to another simulation or is broken, the given
         Monte Carlo does not fit, another process is working on the file, or the finished file
         does not pass its checks.
+    DeviceError
+        If torch cannot compute on the device.
     MonteCarloError, MasterPatternError, MasterPatternFileError
         If the physics or the file layout refuses the crystal.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise SimulationError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if path.is_dir():
+        raise SimulationError(f"{path} is a folder; name the file to write")
     # What the file cannot express is refused before hours of work, not after.
     origin_setting(crystal)
     nominal_electrons(parameters.n_electrons)
     with _lock(path):
         if path.exists():
             return _complete(path, crystal, parameters)
-        work = _Work(crystal, parameters, path, torch.device(device), progress, memory)
+        work = _Work(crystal, parameters, path, usable_device(device), progress, memory)
         mp = work.run(monte_carlo)
         write_master_pattern(path, mp, check=lambda file: _believe(file, mp))
         partial_path(path).unlink(missing_ok=True)

@@ -12,12 +12,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Setting:
-    """One of the 530 settings of the 230 space groups (symbols as in spglib's table)."""
+    """One of the 530 settings of the 230 space groups (symbols as in spglib's table).
+
+    ``international`` is the short symbol, for a monoclinic group that of its standard setting, and
+    ``full`` the full symbol of this setting, such as ``P 1 2_1/n 1``.
+    """
 
     hall_number: int
     space_group: int
     hall_symbol: str
     international: str
+    full: str
     choice: str
 
     @property

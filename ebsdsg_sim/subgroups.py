@@ -25,8 +25,9 @@ from typing import Literal
 
 import numpy as np
 
-from ebsdsg_sim.modular import affine_solutions, invariant_lattices, shortened
+from ebsdsg_sim.modular import affine_solutions, invariant_lattices, row_reduced, shortened
 from ebsdsg_sim.symmetry import (
+    SymmetryError,
     hall_number_for,
     identify,
     point_group_order,
@@ -36,6 +37,7 @@ from ebsdsg_sim.symmetry import (
 )
 
 PRIMES = (2, 3)
+KINDS = "kti"
 
 ChainKind = Literal["same", "klassengleiche", "isomorphic", "translationengleiche", "general"]
 
@@ -109,7 +111,17 @@ def subgroup_graph(groups: Iterable[int], kinds: str = "k") -> tuple[Step, ...]:
     Returns
     -------
     Steps from one member of the set to another (or to itself, kind ``i``), sorted.
+
+    Raises
+    ------
+    SymmetryError
+        If there is no such kind or group.
     """
+    if not kinds or set(kinds) - set(KINDS):
+        raise SymmetryError(
+            f"kinds {kinds!r}: must be letters of {KINDS} (k: translations lost, t: point group "
+            "reduced, i: same type)"
+        )
     members = sorted(set(groups))
     return tuple(
         step
@@ -174,7 +186,8 @@ def chain(
     Returns
     -------
     The chain with the smallest index, then the fewest steps; translationengleiche steps come first.
-    ``None`` if no subgroup of this type exists, or none with this index by the primes 2 and 3.
+    ``None`` if no subgroup of this type exists, or none with this index (without an index only
+    the primes 2 and 3 are tried).
 
     Notes
     -----
@@ -184,6 +197,8 @@ def chain(
     """
     order = point_group_order(subgroup)
     bound = largest if k_index is None else k_index
+    # every step divides the index
+    primes = PRIMES if k_index is None else _prime_factors(k_index)
     # entries: total index, steps, group, k index, path
     heap: list[tuple[int, int, int, int, tuple[Step, ...]]] = [(1, 0, supergroup, 1, ())]
     seen: set[tuple[int, int]] = set()
@@ -197,7 +212,7 @@ def chain(
         if point_group_order(group) > order:
             steps: Iterable[Step] = maximal_t_subgroups(group)
         else:
-            steps = maximal_k_subgroups(group)
+            steps = maximal_k_subgroups(group, primes)
         for step in steps:
             grown = lost if step.kind == "t" else lost * step.index
             fits = grown <= bound and (k_index is None or k_index % grown == 0)
@@ -250,7 +265,7 @@ def _types(
     n = len(rotations)
     to_quotient = _coordinates(basis, prime)
     size = len(to_quotient)
-    lifts = _lifts(to_quotient, prime)
+    lifts = _lifts(to_quotient)
     # action of each rotation on the quotient
     action = [to_quotient @ r @ lifts % prime for r in rotations]
     number = {r.tobytes(): i for i, r in enumerate(rotations)}
@@ -282,31 +297,28 @@ def _types(
     }
 
 
+def _prime_factors(number: int) -> tuple[int, ...]:
+    """Primes that divide a number, ascending."""
+    factors = []
+    for divisor in range(2, number + 1):
+        if number % divisor == 0:
+            factors.append(divisor)
+        while number % divisor == 0:
+            number //= divisor
+    return tuple(factors)
+
+
 def _coordinates(basis: np.ndarray, prime: int) -> np.ndarray:
-    """(k, 3) integers that take a translation to its class modulo the sublattice."""
+    """(k, 3) integers, reduced, that take a translation to its class modulo the sublattice."""
     # the annihilator of the sublattice in (Z/p)^3: rows y with y . b = 0 for every basis vector
-    rows = [y for y in product(range(prime), repeat=3) if any(y) and not (y @ basis % prime).any()]
-    chosen: list[tuple[int, ...]] = []
-    spanned = {(0, 0, 0)}
-    for y in rows:
-        if y not in spanned:
-            chosen.append(y)
-            spanned = {
-                tuple((np.array(s) + m * np.array(y)) % prime)
-                for s in spanned
-                for m in range(prime)
-            }
-    return np.array(chosen, dtype=np.int64)
+    rows = np.indices((prime,) * 3).reshape(3, -1).T
+    return row_reduced(rows[~(rows @ basis % prime).any(axis=1)], prime)[0]
 
 
-def _lifts(to_quotient: np.ndarray, prime: int) -> np.ndarray:
+def _lifts(to_quotient: np.ndarray) -> np.ndarray:
     """(3, k) translations, one for each unit vector of the quotient."""
-    size = len(to_quotient)
-    lifts = np.zeros((3, size), dtype=np.int64)
-    for x in product(range(prime), repeat=3):
-        image = to_quotient @ x % prime
-        if image.sum() == 1:
-            lifts[:, image.argmax()] = x
+    lifts = np.zeros((3, len(to_quotient)), dtype=np.int64)
+    lifts[(to_quotient != 0).argmax(axis=1), range(len(to_quotient))] = 1
     return lifts
 
 

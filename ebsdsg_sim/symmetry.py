@@ -11,6 +11,7 @@ origins and cells an order of magnitude faster.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from functools import cache
 
@@ -26,6 +27,9 @@ from ebsdsg_sim.standard_structure import (
     StandardStructure,
     distances,
 )
+
+# of a supercell it warns that operations of the given cell are left out; they are not used here
+logging.getLogger("moyo").setLevel(logging.ERROR)
 
 POSITION_TOLERANCE = 1e-3
 """Two positions closer than this [nm] are the same atom (0.01 Angstrom)."""
@@ -50,6 +54,7 @@ def setting(hall_number: int) -> Setting:
         space_group=int(entry.number),
         hall_symbol=entry.hall_symbol,
         international=entry.international_short,
+        full=entry.international_full,
         choice=entry.choice,
     )
 

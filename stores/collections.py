@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from stores.documents import DOCUMENTS, Document
-from stores.redact import redact
+from stores.redact import redact_uri
 from stores.states import StateError, now
 
 if TYPE_CHECKING:
@@ -89,10 +89,10 @@ class Stores:
         self.members = self.database["members"]
 
     def __repr__(self) -> str:
-        return f"Stores({redact(self._uri)}, database={self.database.name})"
+        return f"Stores({redact_uri(self._uri)}, database={self.database.name})"
 
     def __str__(self) -> str:
-        where = f"embedded in {self.root}" if self.root else f"at {redact(self._uri)}"
+        where = f"embedded in {self.root}" if self.root else f"at {redact_uri(self._uri)}"
         return f"database {self.database.name} {where}"
 
     def __enter__(self) -> Self:

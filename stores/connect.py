@@ -13,7 +13,7 @@ from typing import Any
 
 from stores.collections import Stores, client_options
 from stores.indexes import create_indexes
-from stores.redact import redact
+from stores.redact import redact, redact_uri
 
 URI_VARIABLE = "EBSDSG_MONGO_URI"
 ROOT_VARIABLE = "EBSDSG_ROOT"
@@ -53,6 +53,10 @@ def connect(
     ------
     DatabaseUnavailable
         If the URI is wrong, nothing answers within ``timeout``, or the server refuses the user.
+    stores.embedded.places.PlaceError
+        If no database can be kept in ``root``, or one is served there from another host.
+    stores.embedded.lifecycle.ServerError
+        If the embedded server of ``root`` cannot be started.
     """
     from pymongo import MongoClient
     from pymongo.errors import (
@@ -66,7 +70,7 @@ def connect(
     if embedded_root is not None:
         # it answered a moment ago; while its keeper restarts it, clients wait instead of failing
         timeout = max(timeout, EMBEDDED_PATIENCE)
-    shown = redact(uri)
+    shown = redact_uri(uri)
     try:
         client: MongoClient[dict[str, Any]] = MongoClient(uri, **client_options(timeout))
         name = database or _database_in(uri) or DEFAULT_DATABASE
@@ -78,28 +82,30 @@ def connect(
             raise
     except (ConfigurationError, ValueError) as error:
         raise DatabaseUnavailable(
-            f"{shown} is not a usable MongoDB URI: {redact(error)}. "
+            f"{shown} is not a usable MongoDB URI: {redact(error, uri)}. "
             "Write mongodb://user:password@host:port/, with special characters percent-encoded"
         ) from None
     except ConnectionFailure as error:
-        reason = redact(error).split(", Timeout:")[0]
+        reason = redact(error, uri).split(", Timeout:")[0]
         raise DatabaseUnavailable(
             f"no MongoDB answers at {shown} within {timeout:g} s ({reason}). "
             f"Check the address, or unset {URI_VARIABLE} to use the embedded database"
         ) from None
     except OperationFailure as error:
         raise DatabaseUnavailable(
-            f"the MongoDB at {shown} refuses (code {error.code}): {redact(error.details or error)}"
+            f"the MongoDB at {shown} refuses (code {error.code}): "
+            f"{redact(error.details or error, uri)}"
         ) from None
     except PyMongoError as error:
-        raise DatabaseUnavailable(f"the MongoDB at {shown} fails: {redact(error)}") from None
+        raise DatabaseUnavailable(f"the MongoDB at {shown} fails: {redact(error, uri)}") from None
     return Stores(client, uri, name, timeout=timeout, root=embedded_root)
 
 
 def locate(uri: str | None = None, root: Path | None = None) -> tuple[str, Path | None]:
     """URI to use, and the data root whose embedded server it is (``None`` for any other server).
 
-    Starts the embedded server if that is what is used and it does not run.
+    Starts the embedded server if that is what is used and it does not run; raises as
+    :func:`connect` if it cannot.
     """
     uri = uri or os.environ.get(URI_VARIABLE) or None
     if uri is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from maggma.stores import GridFSStore, MongoStore
 
-from stores.redact import redact
+from stores.redact import redact_uri
 
 
 class URIStore(MongoStore):
@@ -21,7 +21,7 @@ class URIStore(MongoStore):
     @property
     def name(self) -> str:
         """Database and collection, with a redacted URI."""
-        return f"{redact(self.uri)} {self.database}.{self.collection_name}"
+        return f"{redact_uri(self.uri or '')} {self.database}.{self.collection_name}"
 
     def __repr__(self) -> str:
         return f"URIStore({self.name})"
@@ -37,7 +37,7 @@ class URIGridFSStore(GridFSStore):
     @property
     def name(self) -> str:
         """Database and bucket, with a redacted URI."""
-        return f"{redact(self.uri)} {self.database}.{self.collection_name}"
+        return f"{redact_uri(self.uri or '')} {self.database}.{self.collection_name}"
 
     def __repr__(self) -> str:
         return f"URIGridFSStore({self.name})"

@@ -17,6 +17,7 @@ from ebsdsg_sim.crystal import Crystal, Site
 from ebsdsg_sim.grid_symmetry import grid_operations
 from ebsdsg_sim.subgroups import subgroup_graph
 from ebsdsg_sim.symmetry import hall_number_for
+from stores.documents import DOCUMENTS
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -85,6 +86,13 @@ def test_many_commands_are_shown() -> None:
     known = {name.split()[1] for name, _ in walk(root_command()) if " " in name}
     # `make demo` is shown, and the jobs of a queue say `ebsdsg rlaunch` in its adapter
     assert known - shown <= {"demo", "rlaunch"}, "commands without an example"
+
+
+def test_the_page_on_the_data_model_has_every_collection() -> None:
+    page = (REPOSITORY / "docs/explanation/data_model.md").read_text()
+    named = re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE)
+    assert sorted(named) == sorted(kind.collection for kind in DOCUMENTS)
+    assert len(named) == 14 and "Fourteen collections hold" in page
 
 
 def test_the_page_on_other_groups_says_what_its_structures_are(clean_dir: Path) -> None:

@@ -104,7 +104,7 @@ class NewUser:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("EBSDSG_")}
         self.environment = {
             **clean,
-            "EBSDSG_CONFIG_FILE": str(folder.parent / "none.yaml"),
+            "EBSDSG_CONFIG_FILE": os.devnull,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(REPOSITORY),
             "COLUMNS": "80",
@@ -218,7 +218,7 @@ def test_the_notebook_page_runs_on_the_campaign_of_the_tutorial(
     monkeypatch.chdir(tour.folder)
     for name in [name for name in os.environ if name.startswith("EBSDSG_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("EBSDSG_CONFIG_FILE", str(tour.folder / "none.yaml"))
+    monkeypatch.setenv("EBSDSG_CONFIG_FILE", os.devnull)
     get_settings.cache_clear()
     open_stores.cache_clear()
     Path("NiAl.cif").write_text(NIAL)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from ebsdsg_flows.cli import (
     campaigns,
@@ -20,8 +22,25 @@ from ebsdsg_flows.cli import (
     web,
 )
 
+
+class Interruptible(TyperGroup):
+    """Commands whose interruption is said; typer's own ends without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print(
+                "interrupted; nothing that was finished is lost, run the command again",
+                file=sys.stderr,
+            )
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="ebsdsg",
+    cls=Interruptible,
     help="From a Materials Project query to a space-group classifier for EBSD patterns.",
     no_args_is_help=True,
     add_completion=False,
@@ -42,14 +61,12 @@ app.add_typer(database.app, name="db")
 
 
 def main() -> None:
-    """Run the command line; an expected error is one line on stderr and exit code 1."""
+    """Run the command line; an expected error is one line on stderr and exit code 1.
+
+    An interruption (Ctrl-C) is one line, too, and exit code 130.
+    """
     try:
         app()
-    except KeyboardInterrupt:
-        print(
-            "interrupted; nothing that was finished is lost, run the command again", file=sys.stderr
-        )
-        sys.exit(130)
     except Exception as error:
         from ebsdsg_flows.cli.errors import explain
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 Workers = Annotated[
-    int | None, typer.Option("--workers", "-n", help="Worker processes; default from the settings.")
+    int | None,
+    typer.Option("--workers", "-n", min=1, help="Worker processes; default from the settings."),
 ]
 
 

@@ -59,8 +59,9 @@ def compare(
     """Put two master patterns side by side: correlation and scale at every common energy."""
     from ebsdsg_flows.compare import compare_files, difference_picture
 
+    agreements = compare_files(first, second)
     print(f"{'keV':>6} {'nodes':>8} {'correlation':>12} {'scale':>9} {'largest difference':>19}")
-    for line in compare_files(first, second):
+    for line in agreements:
         print(
             f"{line.energy:6.1f} {line.n_nodes:8d} {line.ncc:12.6f} {line.scale:9.5f} "
             f"{line.largest:19.5f}"

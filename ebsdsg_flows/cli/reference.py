@@ -21,7 +21,7 @@ HEAD = """# Commands
 
 `ebsdsg COMMAND --help` prints the same. Every command ends with exit code 0 when it did what it was
 asked for, 1 with one line on standard error when it could not, 2 when the command line is wrong,
-and 130 after Ctrl-C.
+and 130 after Ctrl-C; Ctrl-C is how `status --watch` and `web` end, which makes theirs 0.
 """
 
 SETTINGS_HEAD = """# Settings
@@ -29,8 +29,8 @@ SETTINGS_HEAD = """# Settings
 <!-- written by `make reference` from the settings themselves; do not edit -->
 
 They are read from environment variables, then from `~/.ebsdsg.yaml` (or the file that the variable
-`EBSDSG_CONFIG_FILE` names); what is in neither has the default given here. The variable of a
-setting is `EBSDSG_` with its name in capitals, such as `EBSDSG_DEVICE` for `device`.
+`EBSDSG_CONFIG_FILE` names, which must be there); what is in neither has the default given here. The
+variable of a setting is `EBSDSG_` with its name in capitals, such as `EBSDSG_DEVICE` for `device`.
 
 | setting | default | |
 |---|---|---|"""

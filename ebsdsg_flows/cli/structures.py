@@ -29,7 +29,7 @@ def build(
         bool, typer.Option("--retry", help="Try what could not be used before, too.")
     ] = False,
     symprec: Annotated[
-        float, typer.Option(min=1e-6, help="Tolerance of the symmetry search [Å].")
+        float, typer.Option(min=1e-6, max=1.0, help="Tolerance of the symmetry search [Å].")
     ] = 0.1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
@@ -109,8 +109,11 @@ def subgroups(
     """Show the maximal subgroups among some space groups, with their indices."""
     from ebsdsg_sim.subgroups import subgroup_graph
 
-    for step in subgroup_graph(groups, kinds):
+    steps = subgroup_graph(groups, kinds)
+    for step in steps:
         print(step)
+    if not steps:
+        print("no step among these groups")
 
 
 def _query(campaign: Path | None) -> StructureQuery | None:

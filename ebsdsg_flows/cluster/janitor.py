@@ -273,7 +273,8 @@ def serve(
             except PyMongoError as error:
                 from stores.redact import redact
 
-                log.warning("the database cannot be used at present: %s", redact(error))
+                reason = redact(error, janitor.stores.secret_uri())
+                log.warning("the database cannot be used at present: %s", reason)
             done += 1
             while time.monotonic() - begun < interval and not asked_to_leave():
                 time.sleep(min(0.5, interval))

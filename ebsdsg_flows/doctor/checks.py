@@ -12,12 +12,14 @@ from ebsdsg_flows.doctor.fireworks import check_fireworks
 from ebsdsg_flows.doctor.machine import check_disk, check_versions
 from ebsdsg_flows.doctor.materials_project import check_key
 from ebsdsg_flows.doctor.queue import check_queue
+from ebsdsg_flows.doctor.variables import check_variables
 from ebsdsg_flows.settings import SettingsError, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CHECKS: Sequence[tuple[str, Check]] = (
+    ("settings", check_variables),
     ("versions", check_versions),
     ("disk", check_disk),
     ("database", check_database),

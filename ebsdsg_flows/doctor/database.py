@@ -28,7 +28,7 @@ def check_database(settings: Settings) -> Iterator[Finding]:
     from ebsdsg_flows.settings import SettingsError
     from stores.collections import client_options
     from stores.embedded import status
-    from stores.redact import redact
+    from stores.redact import redact, redact_uri
 
     try:
         uri = settings.database_uri
@@ -41,12 +41,12 @@ def check_database(settings: Settings) -> Iterator[Finding]:
             yield from _not_running(settings)
             return
         uri = running.uri
-    where = redact(uri).split("?")[0]
+    where = redact_uri(uri).split("?")[0]
     try:
         with MongoClient[dict[str, Any]](uri, **client_options(PATIENCE)) as client:
             yield from _look(client[settings.database], where)
     except ConnectionFailure as error:
-        reason = redact(error).split(", Timeout:")[0]
+        reason = redact(error, uri).split(", Timeout:")[0]
         yield Finding(
             "database",
             "fault",
@@ -58,12 +58,12 @@ def check_database(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "database",
             "fault",
-            f"{where} refuses (code {error.code}): {redact(error)[:300]}",
+            f"{where} refuses (code {error.code}): {redact(error, uri)[:300]}",
             "check user and password, and that the user may read and write the database "
             f"{settings.database!r}",
         )
     except (PyMongoError, ValueError, OSError) as error:
-        text = f"the address cannot be used: {redact(error)[:300]}"
+        text = f"the address cannot be used: {redact(error, uri)[:300]}"
         yield Finding("database", "fault", text, "correct the settings mongo_...")
 
 

@@ -41,6 +41,10 @@ HOPELESS = {
 }
 
 
+ASKS_TO_WAIT = (429, 503)
+"""Too many requests, and overload or maintenance: their ``Retry-After`` is obeyed (RFC 9110)."""
+
+
 class MaterialsProject:
     """A connection to the Materials Project.
 
@@ -244,6 +248,7 @@ class MaterialsProject:
             wait = pause(attempt, self.first_pause, self.longest_pause)
             if status == 429:
                 problem = "too many requests (429)"
+            if status in ASKS_TO_WAIT:
                 asked = retry_after(self._answer.get("after"))
                 if asked is not None and asked > self.longest_pause:
                     raise NoAnswer(

@@ -148,7 +148,13 @@ def entry_of_item(item: SourceItem) -> SourceStructureDocument:
     StructureError
         If the item does not make a valid document.
     """
-    formula = item.formula or item.structure.composition.reduced_formula
+    try:
+        formula = item.formula or item.structure.composition.reduced_formula
+    except Exception as error:  # pymatgen fails in many ways, all of them mean this
+        raise StructureError(
+            f"{item.material_id}: pymatgen cannot read the structure "
+            f"({type(error).__name__}: {error})"
+        ) from None
     try:
         return SourceStructureDocument(
             key=item.material_id,

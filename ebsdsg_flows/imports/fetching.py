@@ -73,20 +73,19 @@ class Entries:
                 self._withdraw(identifier, successors.get(identifier))
 
     def _take(self, rows: Iterable[Mapping[str, Any]], successors: Mapping[str, str]) -> None:
-        """Write entries, and count what became of each."""
+        """Write entries, and count what became of each; none is done before it is written."""
         documents: list[SourceStructureDocument] = []
+        refused: list[tuple[str, str]] = []
         rows = list(rows)
         held = held_entries(self.attempt.stores, [str(row["material_id"]) for row in rows])
         for row in rows:
             identifier = str(row["material_id"])
             replaced = successors.get(identifier)
-            self.attempt.pending.pop(identifier, None)
-            if licence_of(row) == NON_COMMERCIAL and not self.attempt.query.include_gnome:
-                self.attempt.record.refuse(
-                    identifier, f"{identifier}: {NON_COMMERCIAL}; set include_gnome to take it"
-                )
-                continue
             try:
+                if licence_of(row) == NON_COMMERCIAL and not self.attempt.query.include_gnome:
+                    raise StructureError(
+                        f"{identifier}: {NON_COMMERCIAL}; set include_gnome to take it"
+                    )
                 document = entry_of_row(
                     row,
                     version=self.attempt.version,
@@ -94,23 +93,23 @@ class Entries:
                     superseded_by=replaced,
                 )
             except StructureError as error:
-                self.attempt.record.refuse(identifier, str(error))
+                refused.append((identifier, str(error)))
                 continue
             if document.deprecated and identifier not in held:
                 reasons = ", ".join(document.deprecation_reasons) or "no reason given"
-                self.attempt.record.refuse(
-                    identifier,
-                    f"{identifier}: withdrawn by the Materials Project ({reasons})"
-                    + (f"; {replaced} replaces it" if replaced else ""),
-                )
+                withdrawn = f"{identifier}: withdrawn by the Materials Project ({reasons})"
+                instead = f"; {replaced} replaces it" if replaced else ""
+                refused.append((identifier, withdrawn + instead))
                 continue
             documents.append(document)
-        results, refused = write_entries(self.attempt.stores, documents, replace=self.replace)
-        for identifier, reason in refused:
+        results, not_replaced = write_entries(self.attempt.stores, documents, replace=self.replace)
+        for identifier, reason in (*refused, *not_replaced):
             self.attempt.record.refuse(identifier, reason)
+            self.attempt.pending.pop(identifier, None)
         for document in documents:
             if (result := results.get(document.key)) is not None:
                 self.attempt.record.count(self._counted_as(document, result))
+                self.attempt.pending.pop(document.key, None)
 
     def _counted_as(self, document: SourceStructureDocument, result: str) -> str:
         if document.deprecated:
@@ -121,7 +120,6 @@ class Entries:
 
     def _withdraw(self, identifier: str, successor: str | None) -> None:
         """Mark an entry that the database does not have any more."""
-        self.attempt.pending.pop(identifier, None)
         reason = f"not in database {self.attempt.version}"
         held = held_entries(self.attempt.stores, [identifier]).get(identifier)
         if held is not None and held_elsewhere(held, KIND) is None:
@@ -138,3 +136,4 @@ class Entries:
                 identifier,
                 f"{identifier}: {reason}" + (f"; {successor} replaces it" if successor else ""),
             )
+        self.attempt.pending.pop(identifier, None)

@@ -146,17 +146,18 @@ class Lists:
             if identifier in seen:
                 continue
             seen.add(identifier)
-            listing.listed.append(identifier)
             try:
                 entry = ListedEntry.of({**row, "material_id": identifier})
             except StructureError as error:
                 self.attempt.record.refuse(identifier, str(error))
-                continue
-            result = self._result_without_structure(entry, held.get(identifier))
-            if result is None:
-                self.attempt.pending[identifier] = None
             else:
-                self.attempt.record.count(result)
+                result = self._result_without_structure(entry, held.get(identifier))
+                if result is None:
+                    self.attempt.pending[identifier] = None
+                else:
+                    self.attempt.record.count(result)
+            # last: an entry whose judgement is interrupted is judged when the page is read again
+            listing.listed.append(identifier)
 
     def _result_without_structure(
         self, entry: ListedEntry, held: Mapping[str, Any] | None

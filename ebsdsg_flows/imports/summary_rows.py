@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,28 +64,44 @@ class ListedEntry:
         Raises
         ------
         StructureError
-            If group, volume or the time of the last update are missing or malformed.
+            If group, volume, composition or the time of the last update are missing or malformed.
         """
         identifier = str(row["material_id"])
         try:
+            space_group, volume = int(row["symmetry"]["number"]), float(row["volume"])
+            if not 1 <= space_group <= 230:
+                raise ValueError(f"space group {space_group} is not from 1 to 230")
+            if not 0 < volume < math.inf:
+                raise ValueError(f"volume {volume} is not a finite number above 0")
             return cls(
                 material_id=identifier,
-                space_group=int(row["symmetry"]["number"]),
-                volume=float(row["volume"]),
-                composition=row.get("composition"),
+                space_group=space_group,
+                volume=volume,
+                composition=_composition(row.get("composition")),
                 last_updated=_time(row.get("last_updated")),
                 deprecated=bool(row.get("deprecated", False)),
                 reasons=tuple(str(r) for r in row.get("deprecation_reasons") or ()),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise StructureError(
                 f"{identifier}: the summary is malformed ({type(error).__name__}: {error})"
             ) from None
 
 
 def licence_of(row: Mapping[str, Any]) -> str:
-    """Licence of an entry: the Materials Project's own, or that of the GNoME entries."""
+    """Licence of an entry: the Materials Project's own, or that of the GNoME entries.
+
+    Raises
+    ------
+    StructureError
+        If what says it is malformed.
+    """
     meta = row.get("builder_meta") or {}
+    if not isinstance(meta, Mapping):
+        raise StructureError(
+            f"{row['material_id']}: the summary is malformed (builder_meta is no mapping), its "
+            "licence cannot be told"
+        )
     return NON_COMMERCIAL if meta.get("license") == NON_COMMERCIAL_MARK else FREE
 
 
@@ -142,6 +159,18 @@ def entry_of_row(
         raise StructureError(explain("entry", identifier, error)) from None
     except ValueError as error:
         raise StructureError(f"{identifier}: {error}") from None
+
+
+def _composition(value: Any) -> dict[str, float] | None:
+    """Atoms of each element, if said."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise TypeError("composition is no mapping")
+    composition = {str(element): float(amount) for element, amount in value.items()}
+    if not all(0 < amount < math.inf for amount in composition.values()):
+        raise ValueError(f"composition {composition} has amounts that are not above 0")
+    return composition
 
 
 def _time(value: Any) -> datetime | None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ebsdsg_ml.checked import check_choice, check_number, check_whole, from_mapping
+from ebsdsg_ml.checked import check_choice, check_number, check_text, check_whole, from_mapping
 
 MethodName = Literal["source-only", "adabn", "mcd", "mcc", "self-training"]
 METHOD_NAMES = ("source-only", "adabn", "mcd", "mcc", "self-training")
@@ -122,6 +122,9 @@ class AdaptationConfig:
         for name in ("steps_per_epoch", "crop", "threads"):
             if getattr(self, name) is not None:
                 check_whole(self, name, 1, AdaptationConfigError)
+        check_text(self, "model", AdaptationConfigError)
+        if self.weights is not None:
+            check_text(self, "weights", AdaptationConfigError)
         ranges: dict[str, tuple[float, float]] = {
             "learning_rate": (0.0, math.inf),
             "momentum": (0.0, 1.0),

@@ -36,6 +36,7 @@ from ebsdsg_ml.pattern_model import ModelCard, PatternModel
 from ebsdsg_ml.training_result import OnEpoch, TrainingError
 from ebsdsg_ml.transforms import Preprocessing, crop_size
 from ebsdsg_sim.atomic_file import write_atomically
+from ebsdsg_sim.device import usable_device
 
 if TYPE_CHECKING:
     from ebsdsg_ml.datasets import Progress
@@ -93,7 +94,7 @@ class AdaptationLoop:
 
         self.config, self.classes = config, tuple(int(c) for c in classes)
         self.label, self.card = label, dict(card)
-        self.device = torch.device(device)
+        self.device = usable_device(device)
         self.precision = resolve_precision(config.precision, self.device.type)
         size = target.shape[1]
         if start is None:

@@ -68,6 +68,8 @@ def run_adaptation(
         If the model to start from is missing or damaged.
     TrainingError
         If the folder holds another run, or a loss is no longer a finite number.
+    DeviceError
+        If torch cannot compute on the device.
 
     Notes
     -----
@@ -177,9 +179,11 @@ def _adapt(
 
     from ebsdsg_ml.adaptation.fit import adapt
     from ebsdsg_ml.pattern_source import file_sha256
+    from ebsdsg_sim.device import usable_device
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    usable_device(device)
     identity, classes = card["training"], recipe.class_numbers
     fold = identity["validation_fold"]
     parts, held_out = [], []

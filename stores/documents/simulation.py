@@ -305,7 +305,11 @@ class MasterPatternDocument(Document):
     file : the HDF5 file.
     npx : half width of the square Lambert grid.
     energies : centres of the energy bins [keV], ascending.
+    engine : what computed it, with the version that the program itself wrote down.
     beams : mean number of strong beams per energy, in the order of ``energies``.
+    resumed_after_energies : energies, from the highest, that were made before the first restart of
+        the program; ``None`` if one run made all of them.
+    restart : what was done to the energies made by restarts; empty if there are none.
     """
 
     collection: ClassVar[str] = "master_patterns"
@@ -321,6 +325,8 @@ class MasterPatternDocument(Document):
     parameters: dict[str, Any]
     beams: list[float] = Field(default_factory=list)
     cpu_seconds: float | None = Field(default=None, ge=0)
+    resumed_after_energies: int | None = Field(default=None, ge=1)
+    restart: str = ""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -338,5 +344,6 @@ class MasterPatternDocument(Document):
             "material_id": self.material_id,
             "grid": f"{side}x{side}",
             "energies": f"{self.energies[0]:g}-{self.energies[-1]:g} keV ({len(self.energies)})",
-            "engine": self.engine.name,
+            "engine": " ".join(filter(None, (self.engine.name, self.engine.version))),
+            **({"restart": self.restart} if self.restart else {}),
         }

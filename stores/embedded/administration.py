@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .arguments import Command, Reply, namespace_of
 from .engine import SESSION_MINUTES
 from .errors import DatabaseError, not_implemented
+from .expiry import check_expiry
 from .indexes import parse_definition
 from .matching import compile_filter
 from .wire import MAX_DOCUMENT, MAX_MESSAGE, MAX_WRITE_BATCH
@@ -156,6 +157,8 @@ def drop_database(engine: Engine, command: Command) -> Reply:
 def rename_collection(engine: Engine, command: Command) -> Reply:
     """The ``renameCollection`` command."""
     source, target = command["renameCollection"], command["to"]
+    if not isinstance(target, str):
+        raise DatabaseError(73, f"the new name must be a string, not {target!r}")
     if source not in engine.collections:
         raise DatabaseError(26, f"Source collection {source} does not exist")
     if source == target:
@@ -172,6 +175,8 @@ def create_indexes(engine: Engine, command: Command) -> Reply:
     """The ``createIndexes`` command: all of them or none."""
     namespace = namespace_of(command, "createIndexes")
     definitions = [parse_definition(document) for document in command["indexes"]]
+    for definition in definitions:
+        check_expiry(definition)
     existed = namespace in engine.collections
     collection = engine.writable(namespace)
     before = len(collection.indexes) + 1

@@ -46,6 +46,11 @@ def check_collation(collation: Any) -> None:
         raise DatabaseError(238, "collation is not supported by the embedded server")
 
 
+def natural_order(hint: Any) -> dict[str, int] | None:
+    """Order that a hint asks for: only ``{"$natural": -1}`` asks for one."""
+    return {"$natural": -1} if isinstance(hint, Mapping) and hint == {"$natural": -1} else None
+
+
 def check_hint(collection: Collection, hint: Any) -> None:
     """Raise (2) if a hint names no index; the planner needs no hints otherwise."""
     if hint is None or not len(collection):

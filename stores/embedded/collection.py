@@ -6,21 +6,20 @@ cursor sees the collection as it was, and undoing is putting the old object back
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from bson import ObjectId
+from bson import ObjectId, Regex
 
 from .errors import DatabaseError
-from .expressions import sort_documents
 from .index_set import IndexSet, Plan
 from .indexes import IndexDefinition
 from .matching import compile_filter, exact_bounds
-from .values import hash_key, lookup, split_path
-from .wire import MAX_DOCUMENT, encode
+from .sorting import sort_documents
+from .values import deeper, hash_key
+from .wire import MAX_DEPTH, MAX_DOCUMENT, encode
 
 FEW = 500
 """Matches that are sorted at once, without an order kept for them."""
@@ -169,23 +168,6 @@ class Collection:
                 break
         return found[:wanted]
 
-    def expired(self, now: dt.datetime) -> list[int]:
-        """Numbers of documents past the time of a TTL index (`now` is naive UTC)."""
-        numbers: set[int] = set()
-        for index in self.indexes.values():
-            if index.expire_after is None or len(index.key) != 1:
-                continue
-            limit = now - dt.timedelta(seconds=float(index.expire_after))
-            parts = split_path(next(iter(index.key)))
-            for number, document in self.documents.items():
-                times = []
-                for value in lookup(document, parts):
-                    times += value if isinstance(value, list) else [value]
-                times = [value for value in times if isinstance(value, dt.datetime)]
-                if times and min(times) <= limit and index.covers(document):
-                    numbers.add(number)
-        return sorted(numbers)
-
     # -- writing -----------------------------------------------------------------------------
 
     @contextmanager
@@ -196,10 +178,11 @@ class Collection:
             yield
         except BaseException:
             self.undo(self.changes)
-            self.changes = outer
             raise
-        outer.include(self.changes)
-        self.changes = outer
+        else:
+            outer.include(self.changes)
+        finally:
+            self.changes = outer
 
     def insert(self, number: int, document: dict[str, Any]) -> dict[str, Any]:
         """Store a new document under a number greater than all before; return it as stored.
@@ -207,15 +190,18 @@ class Collection:
         Raises
         ------
         DatabaseError
-            For a duplicate key (11000) or a bad ``_id`` (2).
+            For a duplicate key (11000) or a bad ``_id`` (2, 52).
         """
         if "_id" not in document:
             document = {"_id": ObjectId(), **document}
         elif next(iter(document)) != "_id":
             document = {"_id": document["_id"], **document}  # MongoDB stores _id first
         identifier = document["_id"]
-        if isinstance(identifier, list):
-            raise DatabaseError(2, "The '_id' value cannot be of type array")
+        if isinstance(identifier, list | Regex):
+            kind = type(identifier).__name__.lower().replace("list", "array")
+            raise DatabaseError(2, f"The '_id' value cannot be of type {kind}")
+        if isinstance(identifier, dict) and any(name.startswith("$") for name in identifier):
+            raise DatabaseError(52, f"_id fields may not begin with '$': {identifier!r}")
         key = hash_key(identifier)
         if key in self._indexes.ids:
             raise DatabaseError(
@@ -234,11 +220,16 @@ class Collection:
 
     def delete(self, number: int) -> None:
         """Remove a document."""
-        self.changes.before.setdefault(number, self.documents[number])
-        self.changes.after[number] = None
+        old = self.documents[number]
         self._take_out(number)
+        self.changes.before.setdefault(number, old)
+        self.changes.after[number] = None
 
     def _put(self, number: int, document: dict[str, Any]) -> None:
+        if deeper(document, MAX_DEPTH):
+            raise DatabaseError(
+                15, f"cannot store a document of more than {MAX_DEPTH} levels of nesting"
+            )
         data = encode(document)
         if len(data) > MAX_DOCUMENT:
             raise DatabaseError(
@@ -246,17 +237,23 @@ class Collection:
                 f"BSONObj size: {len(data)} is larger than the {MAX_DOCUMENT} bytes of a document; "
                 "keep large data in GridFS or a file",
             )
-        claims = self._indexes.check(number, document, self.namespace)
         old = self.documents.get(number)
+        self._place(number, document)
         self.changes.before.setdefault(number, old)
         self.changes.after[number] = data
-        if old is not None:
-            self._indexes.remove(number, old)
+
+    def _place(self, number: int, document: dict[str, Any]) -> None:
+        """Keep a document under a number, in the place of one that is there already."""
+        entries = self._indexes.entries(document)
+        self._indexes.check(number, entries, document, self.namespace)
+        if number in self.documents:
+            self._indexes.remove(number, self._indexes.entries(self.documents[number]))
         self.documents[number] = document
-        self._indexes.add(number, document, claims)
+        self._indexes.add(number, entries)
 
     def _take_out(self, number: int) -> None:
-        self._indexes.remove(number, self.documents.pop(number))
+        self._indexes.remove(number, self._indexes.entries(self.documents[number]))
+        del self.documents[number]
 
     def load(self, number: int, document: dict[str, Any]) -> None:
         """Take a document from the journal at start-up, before indexes are made."""
@@ -271,7 +268,7 @@ class Collection:
         restored = False
         for number, old in changes.before.items():
             if old is not None:
-                self._put(number, old)
+                self._place(number, old)
                 restored = True
         if restored:  # insertion order is the order of numbers
             self.documents = dict(sorted(self.documents.items()))

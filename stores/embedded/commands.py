@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import bson.errors
-from pymongo.errors import OperationFailure
 
 from . import administration, reading, writing
 from .arguments import check_fields
+from .clock import start_command
 from .errors import DatabaseError, not_implemented
 
 if TYPE_CHECKING:
@@ -129,14 +129,11 @@ def execute(engine: Engine, command: dict[str, Any], address: str) -> dict[str, 
     address : where the client reached the server, for ``hello``
     """
     name = next(iter(command))
+    start_command()
     try:
         return {**_execute(engine, command, address, name), "ok": 1.0}
     except DatabaseError as error:
         return error.reply
-    except NotImplementedError as error:
-        return DatabaseError(238, f"{name}: {error}").reply
-    except OperationFailure as error:
-        return DatabaseError(error.code or 2, f"{name}: {error}").reply
     except (bson.errors.BSONError, KeyError, TypeError, ValueError, RecursionError) as error:
         log.exception("command %s failed", name)
         return DatabaseError(2, f"{name}: {type(error).__name__}: {error}").reply

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -44,7 +45,6 @@ class Cursors:
 
     def __init__(self) -> None:
         self._open: dict[int, Cursor] = {}
-        self._numbers = itertools.count(1000)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -75,9 +75,17 @@ class Cursors:
         if not single_batch:
             ahead = next(remaining, None)
             if ahead is not None:
-                number = next(self._numbers)
+                number = self._new_number()
                 self._open[number] = Cursor(namespace, itertools.chain([ahead], remaining), expires)
         return {"cursor": {"firstBatch": batch, "id": Int64(number), "ns": namespace}}
+
+    def _new_number(self) -> int:
+        # random, as MongoDB's are: after a restart of the server an old number must lead nowhere,
+        # not to the cursor of somebody else
+        while True:
+            number = secrets.randbits(62) | 1
+            if number not in self._open:
+                return number
 
     def more(self, number: int, namespace: str, batch_size: int | None) -> dict[str, Any]:
         """Reply with the next batch.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import gc
 import itertools
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +20,11 @@ from typing import Any
 from .collection import Changes, Collection
 from .cursors import Cursors
 from .errors import DatabaseError
+from .expiry import expired, unusable
 from .indexes import IndexDefinition
 from .journal import Batch, Journal
+
+log = logging.getLogger(__name__)
 
 SESSION_MINUTES = 30
 
@@ -41,6 +45,12 @@ class Engine:
         try:
             for collection in self.journal.collections():
                 self.collections[collection.namespace] = collection
+                for name in unusable(collection.indexes):
+                    log.warning(
+                        "%s: the TTL index %s has no usable time and deletes nothing; drop it",
+                        collection.namespace,
+                        name,
+                    )
         finally:
             gc.enable()
         gc.freeze()
@@ -122,10 +132,19 @@ class Engine:
         """The collection, or an empty one that is not kept, to read from."""
         return self.collections.get(namespace) or Collection(namespace, 0)
 
-    def writable(self, namespace: str) -> Collection:
-        """The collection, made if missing, to be changed by the current command."""
+    def writable(self, namespace: str, *, create: bool = True) -> Collection:
+        """The collection to be changed by the current command.
+
+        Parameters
+        ----------
+        namespace : ``database.collection``
+        create : make it if it is missing; otherwise an empty one is returned, which is not kept
+        """
         collection = self.collections.get(namespace)
         if collection is None:
+            if not create:
+                _check_namespace(namespace)
+                return Collection(namespace, 0)
             collection = self.create(namespace)
         if collection not in self._batch.written:
             self._batch.written.append(collection)
@@ -139,11 +158,7 @@ class Engine:
         DatabaseError
             For an invalid name (73).
         """
-        database, _, name = namespace.partition(".")
-        if not database or not name or set(database) & set('/\\. "$\0') or "\0" in name:
-            raise DatabaseError(73, f"Invalid namespace specified {namespace!r}")
-        if name.startswith(("$", "system.")):
-            raise DatabaseError(73, f"collection names cannot begin like {name!r}")
+        _check_namespace(namespace)
         collection = Collection(namespace, next(self._collection_numbers))
         self._register(collection)
         return collection
@@ -163,7 +178,14 @@ class Engine:
         self._batch.dropped.append(collection.number)
 
     def rename(self, source: str, target: str) -> None:
-        """Give a collection another name; the name must be free."""
+        """Give a collection another name; the name must be free.
+
+        Raises
+        ------
+        DatabaseError
+            For an invalid name (73).
+        """
+        _check_namespace(target)
         collection = self.collections.pop(source)
 
         def put_back() -> None:
@@ -215,7 +237,7 @@ class Engine:
         def action() -> dict[str, Any]:
             nonlocal deleted
             for namespace in list(self.collections):
-                numbers = self.collections[namespace].expired(now)
+                numbers = expired(self.collections[namespace], now)
                 for number in numbers:
                     self.writable(namespace).delete(number)
                 deleted += len(numbers)
@@ -225,3 +247,12 @@ class Engine:
         self.cursors.close_idle()
         self.journal.forget_sessions(time.time() - 2 * 60 * SESSION_MINUTES)
         return deleted
+
+
+def _check_namespace(namespace: str) -> None:
+    """Raise (73) unless a collection may have this name."""
+    database, _, name = namespace.partition(".")
+    if not database or not name or set(database) & set('/\\. "$\0') or "\0" in name:
+        raise DatabaseError(73, f"Invalid namespace specified {namespace!r}")
+    if name.startswith(("$", "system.")):
+        raise DatabaseError(73, f"collection names cannot begin like {name!r}")

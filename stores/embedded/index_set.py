@@ -13,11 +13,31 @@ from typing import Any
 from .errors import DatabaseError
 from .indexes import IndexDefinition, PathIndex, UniqueIndex
 from .matching import equality_bounds
-from .tallies import Order, Tally
+from .tallies import Combination, Order, Tally
 from .values import hash_key
 
-Claims = list[tuple[UniqueIndex, set[tuple[Any, ...]]]]
-"""Unique indexes and the keys that a document is about to take in them."""
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """All that the indexes know one document by.
+
+    They are computed before any index is touched: computing may fail (of a value that cannot be
+    compared, say), and then every index is as it was.
+
+    Attributes
+    ----------
+    identifier : hash key of the ``_id``
+    paths : hash maps and the document's keys in them
+    tallies : tallies and the document's values
+    orders : orders and the document's place in them
+    unique : unique indexes and the document's whole keys
+    """
+
+    identifier: Any
+    paths: list[tuple[PathIndex, set[Any]]]
+    tallies: list[tuple[Tally, Combination]]
+    orders: list[tuple[Order, Any]]
+    unique: list[tuple[UniqueIndex, set[tuple[Any, ...]]]]
 
 
 @dataclass(frozen=True)
@@ -94,7 +114,7 @@ class IndexSet:
         if paths not in self._tallies:
             made = self._tallies[paths] = Tally(paths)
             for document in documents.values():
-                made.add(document)
+                made.add(made.values(document))
         return self._tallies[paths]
 
     def order(
@@ -108,41 +128,46 @@ class IndexSet:
 
     # -- following the documents -------------------------------------------------------------
 
-    def check(self, number: int, document: dict[str, Any], namespace: str) -> Claims:
-        """Keys that a document is about to take in the unique indexes.
+    def entries(self, document: dict[str, Any]) -> Entries:
+        """All that the indexes know a document by; no index is changed."""
+        return Entries(
+            hash_key(document["_id"]),
+            [(path, path.keys(document)) for path in self.paths.values()],
+            [(tally, tally.values(document)) for tally in self._tallies.values()],
+            [(order, order.key(document)) for order in self._orders.values()],
+            [(index, index.definition.entries(document)) for index in self._unique.values()],
+        )
 
-        Raises
-        ------
-        DatabaseError
-            If another document has one of them (11000).
-        """
-        return [
-            (index, index.check(number, document, namespace)) for index in self._unique.values()
-        ]
+    def check(
+        self, number: int, entries: Entries, document: dict[str, Any], namespace: str
+    ) -> None:
+        """Raise (11000) if another document has one of a document's keys in a unique index."""
+        for index, keys in entries.unique:
+            index.check(number, keys, document, namespace)
 
-    def add(self, number: int, document: dict[str, Any], claims: Claims) -> None:
+    def add(self, number: int, entries: Entries) -> None:
         """Take a checked document in."""
-        self.ids[hash_key(document["_id"])] = number
-        for path in self.paths.values():
-            path.add(number, document)
-        for tally in self._tallies.values():
-            tally.add(document)
-        for order in self._orders.values():
-            order.add(number, document)
-        for index, entries in claims:
-            index.add(number, entries)
+        self.ids[entries.identifier] = number
+        for path, keys in entries.paths:
+            path.add(number, keys)
+        for tally, values in entries.tallies:
+            tally.add(values)
+        for order, key in entries.orders:
+            order.add(number, key)
+        for index, whole in entries.unique:
+            index.add(number, whole)
 
-    def remove(self, number: int, document: dict[str, Any]) -> None:
-        """Take a document out; `document` as it was added."""
-        del self.ids[hash_key(document["_id"])]
-        for path in self.paths.values():
-            path.remove(number, document)
-        for tally in self._tallies.values():
-            tally.remove(document)
-        for order in self._orders.values():
-            order.remove(number, document)
-        for index in self._unique.values():
-            index.remove(index.definition.entries(document))
+    def remove(self, number: int, entries: Entries) -> None:
+        """Take a document out."""
+        self.ids.pop(entries.identifier, None)
+        for path, keys in entries.paths:
+            path.remove(number, keys)
+        for tally, values in entries.tallies:
+            tally.remove(values)
+        for order, key in entries.orders:
+            order.remove(number, key)
+        for index, whole in entries.unique:
+            index.remove(whole)
 
     # -- making and dropping -----------------------------------------------------------------
 
@@ -179,13 +204,15 @@ class IndexSet:
         if index.unique:
             unique = UniqueIndex(index)
             for number, document in documents.items():
-                unique.add(number, unique.check(number, document, namespace))
+                keys = index.entries(document)
+                unique.check(number, keys, document, namespace)
+                unique.add(number, keys)
             self._unique[index.name] = unique
         for path in index.key:
             if path != "_id" and path not in self.paths:
                 hashed = PathIndex(path)
                 for number, document in documents.items():
-                    hashed.add(number, document)
+                    hashed.add(number, hashed.keys(document))
                 self.paths[path] = hashed
         self.definitions[index.name] = index
 

@@ -7,7 +7,6 @@ scan, which at the sizes of one machine takes tenths of a second.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from .errors import DatabaseError
 from .matching import compile_filter
 from .predicates import DocumentTest
 from .values import MISSING, hash_key, lookup, split_path
+from .whole_keys import whole_keys
 
 
 @dataclass
@@ -59,28 +59,10 @@ class IndexDefinition:
         """Keys under which a unique index knows the document; empty if it is not covered."""
         if not self.covers(document):
             return set()
-        columns, arrays, present = [], 0, False
-        for path in self.key:
-            found = list(lookup(document, split_path(path)))
-            present |= any(value is not MISSING for value in found)
-            arrays += any(isinstance(value, list) for value in found) or len(found) > 1
-            columns.append(_indexed_values(found))
-        if self.sparse and not present:
-            return set()
-        if arrays > 1 and len(self.key) > 1:
-            raise DatabaseError(171, f"index {self.name!r} cannot index two arrays of a document")
-        return set(itertools.product(*columns))
-
-
-def _indexed_values(found: list[Any]) -> set[Any]:
-    """Hash keys of values, arrays taken apart; null where nothing is."""
-    keys: set[Any] = set()
-    for value in found:
-        if isinstance(value, list) and value:
-            keys.update(map(hash_key, value))
-        else:
-            keys.add(hash_key(value))
-    return keys or {hash_key(None)}
+        keys = whole_keys(document, [split_path(path) for path in self.key])
+        if self.sparse:
+            keys = [key for key in keys if any(value is not MISSING for value in key)]
+        return {tuple(map(hash_key, key)) for key in keys}
 
 
 def _searchable_values(document: dict[str, Any], parts: tuple[str, ...]) -> set[Any]:
@@ -105,9 +87,13 @@ class PathIndex:
         self.parts = split_path(path)
         self._numbers: dict[Any, int | set[int]] = {}
 
-    def add(self, number: int, document: dict[str, Any]) -> None:
-        """Take a document in."""
-        for key in _searchable_values(document, self.parts):
+    def keys(self, document: dict[str, Any]) -> set[Any]:
+        """Keys under which the map knows a document."""
+        return _searchable_values(document, self.parts)
+
+    def add(self, number: int, keys: Iterable[Any]) -> None:
+        """Take a document in under its keys."""
+        for key in keys:
             present = self._numbers.get(key)
             if present is None:
                 self._numbers[key] = number  # most values are unique: a set each would be large
@@ -116,15 +102,15 @@ class PathIndex:
             else:
                 self._numbers[key] = {present, number}
 
-    def remove(self, number: int, document: dict[str, Any]) -> None:
-        """Take a document out again; `document` as it was added."""
-        for key in _searchable_values(document, self.parts):
-            present = self._numbers[key]
+    def remove(self, number: int, keys: Iterable[Any]) -> None:
+        """Take a document out again."""
+        for key in keys:
+            present = self._numbers.get(key)
             if isinstance(present, set):
                 present.discard(number)
                 if not present:
                     del self._numbers[key]
-            else:
+            elif present == number:
                 del self._numbers[key]
 
     def find(self, keys: Iterable[Any]) -> list[set[int]]:
@@ -144,19 +130,13 @@ class UniqueIndex:
         self.definition = definition
         self._holders: dict[tuple[Any, ...], int] = {}
 
-    def check(self, number: int, document: dict[str, Any], namespace: str) -> set[tuple[Any, ...]]:
-        """Keys of the document.
-
-        Raises
-        ------
-        DatabaseError
-            Duplicate key (11000) if another document holds one of them.
-        """
-        entries = self.definition.entries(document)
+    def check(
+        self, number: int, entries: set[tuple[Any, ...]], document: dict[str, Any], namespace: str
+    ) -> None:
+        """Raise (11000, duplicate key) if another document holds one of a document's entries."""
         for entry in entries:
             if self._holders.get(entry, number) != number:
                 raise self._duplicate(document, namespace)
-        return entries
 
     def _duplicate(self, document: dict[str, Any], namespace: str) -> DatabaseError:
         values = {}

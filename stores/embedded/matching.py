@@ -7,20 +7,23 @@ which is what a hash index can answer. Semantics: MongoDB manual, "Query and Pro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bson import Regex
 
-from . import expressions
 from .errors import DatabaseError, not_implemented
+from .expressions import compile_test
 from .predicates import (
+    DBREF_FIELDS,
     VALUE_OPERATORS,
     DocumentTest,
     OperatorBuilder,
+    Parts,
     Predicate,
     any_element,
     equality,
+    is_operator_document,
     regex_predicate,
     whole_value,
 )
@@ -73,20 +76,14 @@ def _compile_entry(key: str, value: Any, variables: dict[str, Any] | None) -> Do
             return lambda document: any(test(document) for test in tests)
         return lambda document: not any(test(document) for test in tests)
     if key == "$expr":
-        expressions.refuse_scripts(value)
-        return lambda document: expressions.is_true(value, document, variables)
+        return compile_test(value, variables)
     if key in _NOT_IMPLEMENTED:
         raise not_implemented(key)
     raise DatabaseError(2, f"unknown top level operator: {key}")
 
 
-def is_operator_document(value: Any) -> bool:
-    """True for ``{"$gt": 1}``, false for a sub-document to be compared as a whole."""
-    return isinstance(value, Mapping) and bool(value) and next(iter(value)).startswith("$")
-
-
-def compile_field(parts: tuple[str, ...], condition: Any) -> DocumentTest:
-    """Compile the condition on one path; the empty path means the value itself."""
+def compile_field(parts: Parts, condition: Any) -> DocumentTest:
+    """Compile the condition on one path."""
     if not is_operator_document(condition):
         if isinstance(condition, Regex):
             return any_element(parts, regex_predicate(condition))
@@ -110,21 +107,26 @@ def compile_field(parts: tuple[str, ...], condition: Any) -> DocumentTest:
     return lambda document: all(test(document) for test in tests)
 
 
-def _not(parts: tuple[str, ...], operand: Any) -> DocumentTest:
+def _not(parts: Parts, operand: Any) -> DocumentTest:
     if not isinstance(operand, Regex) and not is_operator_document(operand):
         raise DatabaseError(2, "$not needs a regex or a document of operators")
     test = compile_field(parts, operand)
     return lambda document: not test(document)
 
 
-def _all(parts: tuple[str, ...], operand: Any) -> DocumentTest:
+def _all(parts: Parts, operand: Any) -> DocumentTest:
     if not isinstance(operand, list):
         raise DatabaseError(2, "$all needs an array")
+    nested = [item for item in operand if is_operator_document(item)]
+    if nested and not (
+        len(nested) == len(operand) and all(next(iter(item)) == "$elemMatch" for item in nested)
+    ):
+        raise DatabaseError(2, "no $ expressions in $all")
     tests = [compile_field(parts, item) for item in operand]
     return lambda document: bool(tests) and all(test(document) for test in tests)
 
 
-def _elem_match(parts: tuple[str, ...], operand: Any) -> DocumentTest:
+def _elem_match(parts: Parts, operand: Any) -> DocumentTest:
     test = element_test(operand)
     return whole_value(parts, lambda value: isinstance(value, list) and any(map(test, value)))
 
@@ -133,10 +135,18 @@ def element_test(condition: Any) -> Predicate:
     """Test of one array element against the operand of ``$elemMatch`` or ``$pull``."""
     if not isinstance(condition, Mapping):
         raise DatabaseError(2, "$elemMatch needs an object")
-    if is_operator_document(condition) and not {"$and", "$or", "$nor", "$expr"} & set(condition):
-        return compile_field((), condition)
-    test = compile_filter(condition)
-    return lambda element: isinstance(element, dict) and test(element)
+    if is_value_condition(condition):
+        return compile_field(None, condition)
+    # inside a DBRef the names of its fields begin with a dollar
+    tests = [compile_field((key,), condition[key]) for key in condition if key in DBREF_FIELDS]
+    tests.append(compile_filter({k: v for k, v in condition.items() if k not in DBREF_FIELDS}))
+    return lambda element: isinstance(element, dict) and all(test(element) for test in tests)
+
+
+def is_value_condition(condition: Mapping[str, Any]) -> bool:
+    """True for operators on an element itself, false for conditions on fields of the element."""
+    others = {"$and", "$or", "$nor", "$expr", *DBREF_FIELDS}
+    return is_operator_document(condition) and not others & set(condition)
 
 
 _OPERATORS: dict[str, OperatorBuilder] = {
@@ -197,20 +207,24 @@ def exact_bounds(conditions: Mapping[str, Any]) -> list[tuple[str, set[Any]]] | 
     return [(path, set(keys)) for path, keys in equality_bounds(conditions)]
 
 
-def exact_values(conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields an upsert takes from its filter: plain and ``$eq`` conditions, also inside $and."""
-    fields: dict[str, Any] = {}
+def exact_values(conditions: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield paths and values that an upsert takes from its filter.
+
+    They are those of plain and ``$eq`` conditions and of ``$all`` with one value, also inside
+    ``$and`` and inside ``$or`` with one branch. A path may come twice.
+    """
     for path, condition in conditions.items():
-        if path == "$and":
+        if path == "$and" or (path == "$or" and len(condition) == 1):
             for branch in condition:
-                fields |= exact_values(branch)
+                yield from exact_values(branch)
         elif path.startswith("$"):
             continue
         elif not is_operator_document(condition):
             if not isinstance(condition, Regex):
-                fields[path] = condition
+                yield path, condition
         elif "$eq" in condition:
-            fields[path] = condition["$eq"]
+            yield path, condition["$eq"]
         elif isinstance(condition.get("$all"), list) and len(condition["$all"]) == 1:
-            fields[path] = condition["$all"][0]
-    return fields
+            (value,) = condition["$all"]
+            if not is_operator_document(value) and not isinstance(value, Regex):
+                yield path, value

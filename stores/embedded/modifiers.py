@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bson import Decimal128, Int64, Timestamp
+from bson import Decimal128, Int64, Regex, Timestamp
+from bson.decimal128 import create_decimal128_context
 
-from . import expressions
 from .errors import DatabaseError
-from .matching import compile_field, element_test
+from .matching import compile_field, element_test, is_value_condition
 from .positions import Position
+from .predicates import Predicate
+from .sorting import sort_documents
 from .values import clone, equal, sort_key
 
 Modifier = Callable[[Position, Any], None]
@@ -39,11 +41,8 @@ def _arithmetic(operator: str, combine: Callable[[Any, Any], Any], missing: Call
             return
         current = _number(position.value, f"{operator} of {position.name!r}")
         if isinstance(current, Decimal128) or isinstance(operand, Decimal128):
-            a, b = (
-                x.to_decimal() if isinstance(x, Decimal128) else decimal.Decimal(x)
-                for x in (current, operand)
-            )
-            position.assign(Decimal128(combine(a, b)))
+            with decimal.localcontext(create_decimal128_context()):
+                position.assign(Decimal128(combine(_decimal(current), _decimal(operand))))
             return
         result = combine(current, operand)
         if isinstance(result, int):
@@ -54,6 +53,20 @@ def _arithmetic(operator: str, combine: Callable[[Any, Any], Any], missing: Call
         position.assign(result)
 
     return change
+
+
+def _decimal(number: int | float | Decimal128) -> decimal.Decimal:
+    """A number as decimal; of a double 15 digits count, as in MongoDB."""
+    if isinstance(number, Decimal128):
+        return number.to_decimal()
+    exact = decimal.Decimal(number)
+    if isinstance(number, int) or not number or not exact.is_finite():
+        return exact
+    return exact.quantize(decimal.Decimal(1).scaleb(exact.adjusted() - 14))
+
+
+def _zero(operand: Any) -> Any:
+    return Decimal128("0") if isinstance(operand, Decimal128) else type(operand)(0)
 
 
 def _set(position: Position, operand: Any) -> None:
@@ -87,11 +100,21 @@ def _current_date(position: Position, operand: Any) -> None:
 
 def _bit(position: Position, operand: Any) -> None:
     value = position.value if position.exists else 0
+    if not isinstance(operand, Mapping) or not operand:
+        raise DatabaseError(2, f"$bit takes and, or, xor with integers, not {operand!r}")
+    if not _is_integer(value):
+        raise DatabaseError(2, f"Cannot apply $bit to {position.name!r}, which is no integer")
+    is_long = isinstance(value, Int64)
     for name, number in operand.items():
-        if name not in ("and", "or", "xor") or not isinstance(number, int):
+        if name not in ("and", "or", "xor") or not _is_integer(number):
             raise DatabaseError(2, f"$bit takes and, or, xor with integers, not {operand!r}")
         value = {"and": value & number, "or": value | number, "xor": value ^ number}[name]
-    position.assign(value)
+        is_long |= isinstance(number, Int64)
+    position.assign(Int64(value) if is_long else value)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _array(position: Position, operator: str) -> list[Any]:
@@ -114,31 +137,48 @@ def _each(operand: Any, operator: str) -> list[Any]:
     return [clone(operand)]
 
 
+_PUSH_CLAUSES = {"$each", "$position", "$sort", "$slice"}
+
+
 def _push(position: Position, operand: Any) -> None:
     array = _array(position, "$push")
     items = _each(operand, "$push")
-    if not (isinstance(operand, Mapping) and "$each" in operand):
+    clauses = operand if isinstance(operand, Mapping) else {}
+    if "$each" not in clauses:
+        if _PUSH_CLAUSES & set(clauses):
+            raise DatabaseError(2, f"$push with {next(iter(clauses))} needs $each")
         array.extend(items)
         return
-    unknown = set(operand) - {"$each", "$position", "$sort", "$slice"}
+    unknown = set(clauses) - _PUSH_CLAUSES
     if unknown:
         raise DatabaseError(2, f"Unrecognized clause in $push: {unknown.pop()}")
-    place = operand.get("$position", len(array))
+    place, count, order = (clauses.get(name) for name in ("$position", "$slice", "$sort"))
+    for name, number in (("$position", place), ("$slice", count)):
+        if name in clauses and not _is_whole(number):
+            raise DatabaseError(2, f"The value for {name} must be an integer value, not {number!r}")
+    place = len(array) if place is None else int(place)
     array[place:place] = items
-    order = operand.get("$sort")
     if isinstance(order, Mapping):
-        wrapped = expressions.sort_documents(
+        wrapped = sort_documents(
             [{"item": item} for item in array], {f"item.{key}": way for key, way in order.items()}
         )
         array[:] = [item["item"] for item in wrapped]
-    elif order is not None:
+    elif "$sort" in clauses:
+        if isinstance(order, bool) or order not in (1, -1):
+            raise DatabaseError(2, f"The $sort is invalid: use 1, -1 or fields, not {order!r}")
         array.sort(key=sort_key, reverse=order == -1)
-    if "$slice" in operand:
-        count = int(operand["$slice"])
-        array[:] = array[:count] if count >= 0 else array[count:]
+    if count is not None:
+        array[:] = array[: int(count)] if count >= 0 else array[int(count) :]
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a number is whole, of whichever type."""
+    return _is_integer(value) or (isinstance(value, float) and value.is_integer())
 
 
 def _add_to_set(position: Position, operand: Any) -> None:
+    if isinstance(operand, Mapping) and "$each" in operand and len(operand) > 1:
+        raise DatabaseError(2, f"Found unexpected fields after $each in $addToSet: {operand!r}")
     array = _array(position, "$addToSet")
     for item in _each(operand, "$addToSet"):
         if not any(equal(item, present) for present in array):
@@ -158,13 +198,16 @@ def _pull(position: Position, operand: Any) -> None:
     if not position.exists:
         return
     array = _array(position, "$pull")
-    unwanted = element_test(operand) if isinstance(operand, Mapping) else _whole(operand)
+    unwanted = _pull_test(operand)
     array[:] = [element for element in array if not unwanted(element)]
 
 
-def _whole(operand: Any) -> Callable[[Any], bool]:
-    test = compile_field((), operand)
-    return lambda element: not isinstance(element, list) and test(element)
+def _pull_test(operand: Any) -> Predicate:
+    if isinstance(operand, Regex) or (isinstance(operand, Mapping) and is_value_condition(operand)):
+        return compile_field((), operand)
+    if isinstance(operand, Mapping):
+        return element_test(operand)
+    return lambda element: equal(element, operand)
 
 
 def _pull_all(position: Position, operand: Any) -> None:
@@ -184,7 +227,7 @@ MODIFIERS: dict[str, Modifier] = {
     "$set": _set,
     "$unset": _unset,
     "$inc": _arithmetic("$inc", lambda a, b: a + b, lambda operand: operand),
-    "$mul": _arithmetic("$mul", lambda a, b: a * b, lambda operand: operand * 0),
+    "$mul": _arithmetic("$mul", lambda a, b: a * b, _zero),
     "$min": _minimum,
     "$max": _maximum,
     "$currentDate": _current_date,

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import DatabaseError
-from .matching import compile_field, element_test, is_operator_document
-from .values import MISSING
+from .matching import compile_field, element_test
+from .predicates import DBREF_FIELDS, is_operator_document
+from .values import MISSING, element_number
+
+MOST_PADDING = 1_500_000
+"""Elements an array may be filled up with to reach a place beyond its end, as in MongoDB."""
 
 
 @dataclass
@@ -92,16 +96,19 @@ def _walk(
                 28, f"Cannot create field {part!r} in element {{{parts[index - 1]}: {container!r}}}"
             )
         return
-    if part.startswith("$"):
+    if part.startswith("$") and not (index and part in DBREF_FIELDS):
         if not isinstance(container, list):
             raise DatabaseError(2, f"{part} in {name!r} needs an array there")
         keys: list[Any] = _elements(container, parts, index, query, filters)
     elif isinstance(container, list):
-        if not part.isdigit():
+        number = element_number(part)
+        if number is None:
             if creates:
                 raise DatabaseError(28, f"Cannot create field {part!r} in an array ({name!r})")
             return
-        keys = [int(part)]
+        if creates and number - len(container) > MOST_PADDING:
+            raise DatabaseError(34, f"can't backfill more than {MOST_PADDING} elements ({name!r})")
+        keys = [number]
     else:
         keys = [part]
     for key in keys:
@@ -153,7 +160,7 @@ def matched_element(array: list[Any], path: str, query: Mapping[str, Any]) -> in
             if is_operator_document(condition) and "$elemMatch" in condition:
                 test = element_test(condition["$elemMatch"])
             else:
-                test = compile_field((), condition)
+                test = compile_field(None, condition)
         elif key.startswith(path + "."):
             test = element_test({key[len(path) + 1 :]: condition})
         else:

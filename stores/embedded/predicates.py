@@ -7,14 +7,15 @@ document. Operators that contain further conditions (``$not``, ``$elemMatch`` ..
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from bson import Decimal128, ObjectId, Regex
 
-from .errors import DatabaseError
+from .errors import DatabaseError, not_implemented
 from .values import MISSING, hash_key, lookup, sort_key, type_rank
 
 Predicate = Callable[[Any], bool]
@@ -23,7 +24,11 @@ Predicate = Callable[[Any], bool]
 DocumentTest = Callable[[Any], bool]
 """A test of a whole document."""
 
-OperatorBuilder = Callable[[tuple[str, ...], Any], DocumentTest]
+Parts = tuple[str, ...] | None
+"""Parts of a path. Without any, the value itself is meant, and its elements if it is an array;
+None means the value itself and never its elements."""
+
+OperatorBuilder = Callable[[Parts, Any], DocumentTest]
 """Makes the test of a document from a path and the operator's operand."""
 
 # BSON type numbers and their names in queries: MongoDB manual, "BSON Types".
@@ -37,6 +42,7 @@ _RANK_NAMES = {
     35: "objectId", 40: "bool", 45: "date", 47: "timestamp", 50: "regex", 60: "javascript",
     127: "maxKey",
 }  # fmt: skip
+_CHARACTER_CLASS = re.compile(r"(?<!\\)\[:\^?\w+:\]")
 _INT32 = range(-(2**31), 2**31)
 
 
@@ -53,8 +59,24 @@ def type_name(value: Any) -> str:
     return "int" if type(value) is int and value in _INT32 else "long"
 
 
-def any_element(parts: tuple[str, ...], predicate: Predicate) -> DocumentTest:
+DBREF_FIELDS = frozenset({"$ref", "$id", "$db"})
+"""Names of fields that begin with a dollar and are no operators."""
+
+
+def is_operator_document(value: Any) -> bool:
+    """True for ``{"$gt": 1}``, false for a sub-document to be compared as a whole."""
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and next(iter(value)).startswith("$")
+        and not ("$ref" in value and "$id" in value)
+    )
+
+
+def any_element(parts: Parts, predicate: Predicate) -> DocumentTest:
     """True if the value, or an element of it if it is an array, satisfies the predicate."""
+    if parts is None:
+        return predicate
     if len(parts) == 1:
         (name,) = parts
 
@@ -81,12 +103,14 @@ def any_element(parts: tuple[str, ...], predicate: Predicate) -> DocumentTest:
     return test
 
 
-def whole_value(parts: tuple[str, ...], predicate: Predicate) -> DocumentTest:
+def whole_value(parts: Parts, predicate: Predicate) -> DocumentTest:
     """True if the value itself, not an element of it, satisfies the predicate."""
+    if parts is None:
+        return predicate
     return lambda document: any(map(predicate, lookup(document, parts)))
 
 
-def equality(parts: tuple[str, ...], operand: Any) -> DocumentTest:
+def equality(parts: Parts, operand: Any) -> DocumentTest:
     """Equality with the operand; null also matches what is missing."""
     kind = type(operand)
     if operand is None:
@@ -119,16 +143,24 @@ def _same(operand: Any, value: Any) -> bool:
 def negated(build: OperatorBuilder) -> OperatorBuilder:
     """The operator that matches what another one does not."""
 
-    def negation(parts: tuple[str, ...], operand: Any) -> DocumentTest:
+    def negation(parts: Parts, operand: Any) -> DocumentTest:
         test = build(parts, operand)
         return lambda document: not test(document)
 
     return negation
 
 
-def _in(parts: tuple[str, ...], operand: Any) -> DocumentTest:
+def _ne(parts: Parts, operand: Any) -> DocumentTest:
+    if isinstance(operand, Regex):
+        raise DatabaseError(2, "Can't have regex as arg to $ne.")
+    return negated(equality)(parts, operand)
+
+
+def _in(parts: Parts, operand: Any) -> DocumentTest:
     if not isinstance(operand, list):
         raise DatabaseError(2, "$in needs an array")
+    if any(map(is_operator_document, operand)):
+        raise DatabaseError(2, "cannot nest $ under $in")
     patterns = [regex_predicate(item) for item in operand if isinstance(item, Regex)]
     keys = {hash_key(item) for item in operand if not isinstance(item, Regex)}
     null = hash_key(None) in keys
@@ -142,17 +174,18 @@ def _in(parts: tuple[str, ...], operand: Any) -> DocumentTest:
 
 
 def _comparison(operator: str) -> OperatorBuilder:
-    def build(parts: tuple[str, ...], operand: Any) -> DocumentTest:
+    def build(parts: Parts, operand: Any) -> DocumentTest:
         rank, bound = type_rank(operand), sort_key(operand)
         if rank == 50:
             raise DatabaseError(2, f"{operator} cannot be used with a regular expression")
         is_nan = bound == (10, 0)
+        every_type = rank in (0, 127)  # MinKey and MaxKey are the ends of the order of all types
 
         def predicate(value: Any) -> bool:
             # comparisons see only values of the operand's own type ("type bracketing")
-            if value is MISSING:
+            if value is MISSING and not every_type:
                 return operand is None and operator in ("$gte", "$lte")
-            if type_rank(value) != rank:
+            if type_rank(value) != rank and not every_type:
                 return False
             key = sort_key(value)
             if rank == 10 and ((key == (10, 0)) != is_nan):
@@ -170,18 +203,19 @@ def _comparison(operator: str) -> OperatorBuilder:
     return build
 
 
-def _exists(parts: tuple[str, ...], operand: Any) -> DocumentTest:
+def _exists(parts: Parts, operand: Any) -> DocumentTest:
     wanted = bool(operand)
-    return lambda document: any(value is not MISSING for value in lookup(document, parts)) is wanted
+    there = whole_value(parts, lambda value: value is not MISSING)
+    return lambda document: there(document) is wanted
 
 
-def _size(parts: tuple[str, ...], operand: Any) -> DocumentTest:
+def _size(parts: Parts, operand: Any) -> DocumentTest:
     if isinstance(operand, bool) or not isinstance(operand, int | float) or operand < 0:
         raise DatabaseError(2, "$size needs a number that is not negative")
     return whole_value(parts, lambda value: isinstance(value, list) and len(value) == operand)
 
 
-def _mod(parts: tuple[str, ...], operand: Any) -> DocumentTest:
+def _mod(parts: Parts, operand: Any) -> DocumentTest:
     if not isinstance(operand, list) or len(operand) != 2:
         raise DatabaseError(2, "malformed $mod: needs [divisor, remainder]")
     divisor, remainder = (int(number) for number in operand)
@@ -189,9 +223,10 @@ def _mod(parts: tuple[str, ...], operand: Any) -> DocumentTest:
         raise DatabaseError(2, "$mod: the divisor cannot be 0")
 
     def predicate(value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal128):
             return False
-        if value - value != 0:  # infinite or NaN
+        value = value.to_decimal() if isinstance(value, Decimal128) else value
+        if not isinstance(value, int) and not math.isfinite(value):
             return False
         whole = int(value)
         # the sign of the remainder follows the dividend, as in C
@@ -200,7 +235,7 @@ def _mod(parts: tuple[str, ...], operand: Any) -> DocumentTest:
     return any_element(parts, predicate)
 
 
-def _type(parts: tuple[str, ...], operand: Any) -> DocumentTest:
+def _type(parts: Parts, operand: Any) -> DocumentTest:
     wanted = set()
     for item in operand if isinstance(operand, list) else [operand]:
         name = str(_TYPE_NAMES.get(int(item)) if isinstance(item, int | float) else item)
@@ -220,6 +255,9 @@ def regex_predicate(pattern: Any, options: Any = None) -> Predicate:
         pattern, flags = pattern.pattern, pattern.flags
     if not isinstance(pattern, str):
         raise DatabaseError(2, "$regex has to be a string or a regular expression")
+    if _CHARACTER_CLASS.search(pattern):
+        # Python takes it for a set of single characters
+        raise not_implemented(f"a class of characters like [:digit:] (in {pattern!r})")
     if options is not None:
         if not isinstance(options, str) or set(options) - set("imsxu"):
             raise DatabaseError(2, f"invalid $options: {options!r}; known are i, m, s and x")
@@ -240,7 +278,7 @@ def regex_predicate(pattern: Any, options: Any = None) -> Predicate:
 
 VALUE_OPERATORS: dict[str, OperatorBuilder] = {
     "$eq": equality,
-    "$ne": negated(equality),
+    "$ne": _ne,
     "$in": _in,
     "$nin": negated(_in),
     "$gt": _comparison("$gt"),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import expressions
 from .errors import DatabaseError, not_implemented
+from .expressions import field_path
 from .matching import element_test
 from .positions import matched_element
+from .reshaping import Tree, compile_selection, entries, flag, is_flag
 from .values import split_path
 
 Projection = Callable[[dict[str, Any]], dict[str, Any]]
@@ -17,7 +18,9 @@ _ARRAY_OPERATORS = {"$slice", "$elemMatch"}
 
 
 def compile_projection(
-    specification: Mapping[str, Any] | None, query: Mapping[str, Any]
+    specification: Mapping[str, Any] | None,
+    query: Mapping[str, Any],
+    variables: Mapping[str, Any] | None = None,
 ) -> Projection:
     """Function that projects one document.
 
@@ -25,136 +28,64 @@ def compile_projection(
     ----------
     specification : projection document; None or empty keeps everything
     query : the filter, for the positional ``field.$``
+    variables : values of ``let``
 
     Raises
     ------
     DatabaseError
-        When inclusion and exclusion are mixed, or paths collide (31249).
+        When inclusion and exclusion are mixed (31253, 31254), or paths collide (31249).
     """
     if not specification:
         return lambda document: document
-    refuse_collisions(specification)
-    arrays, flags, computed = {}, {}, {}
+    arrays: dict[str, dict[str, Any]] = {}
+    selected: dict[str, Any] = {}
     positional = None
     for path, value in specification.items():
         if path.endswith(".$"):
             positional = path[:-2]
-            flags[positional] = True
+            selected[positional] = True
         elif isinstance(value, Mapping) and _ARRAY_OPERATORS & set(value):
+            if "$elemMatch" in value and "." in path:
+                raise DatabaseError(31275, "Cannot use $elemMatch projection on a nested field")
             arrays[path] = dict(value)
-        elif isinstance(value, bool | int | float):
-            flags[path] = bool(value)
         elif isinstance(value, Mapping) and "$meta" in value:
             raise not_implemented("$meta")
         else:
-            computed[path] = value
-    keeps_id = flags.pop("_id", True)
-    ways = set(flags.values())
-    if len(ways) > 1 or (computed and False in ways):
-        raise DatabaseError(31254, "a projection cannot both include and exclude fields")
-    only_id = not flags and not computed and specification.get("_id") and "_id" in specification
+            selected[path] = value
     matches = [path for path, operators in arrays.items() if "$elemMatch" in operators]
     slices = [path for path, operators in arrays.items() if "$slice" in operators]
-    including = True in ways or bool(computed) or bool(matches) or bool(only_id)
-    wanted = {path: True for path in [*flags, *matches, *(slices if including else [])]}
-    if including:
-        if keeps_id:
-            wanted["_id"] = True
-        tree = _tree(wanted)
-    else:
-        tree = _tree({**flags, **({} if keeps_id else {"_id": False})})
+    named = list(entries(selected, 51270)) if selected else []
+    collisions = Tree()
+    for path_parts in [*(parts for parts, _ in named), *map(field_path, arrays)]:
+        collisions.grow(path_parts, None)
+    ways = [not is_flag(v) or flag(v) for path, v in named if path != ("_id",) or not is_flag(v)]
+    if not ways and not matches:
+        ways = [is_flag(v) and flag(v) for _, v in named]
+    including = bool(matches) or any(ways)
+    kept = [*matches, *slices] if including else []
+    named += [(split_path(path), True) for path in kept]
+    reshape = compile_selection(named, variables, including=including)
 
     def project(document: dict[str, Any]) -> dict[str, Any]:
-        result = _include(document, tree) if including else _exclude(document, tree)
+        result = reshape(document)
         for path, operators in arrays.items():
             _apply_array_operator(result, split_path(path), operators)
         if positional is not None:
             _keep_matched(document, result, positional, query)
-        for path, expression in computed.items():
-            _set_computed(result, document, path, expression)
         return result
 
     return project
 
 
-def refuse_collisions(specification: Mapping[str, Any]) -> None:
-    """Raise if one path of the projection lies inside another."""
-    paths = [split_path(path.removesuffix(".$")) for path in specification]
-    for path in paths:
-        for length in range(1, len(path)):
-            if path[:length] in paths:
-                raise DatabaseError(31249, f"Path collision at {'.'.join(path)}")
-
-
-def _tree(paths: Mapping[str, Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for path in paths:
-        node = tree
-        *parents, last = split_path(path)
-        for part in parents:
-            node = node.setdefault(part, {})
-        node[last] = None
-    return tree
-
-
-def _include(value: dict[str, Any], tree: dict[str, Any]) -> dict[str, Any]:
-    result = {}
-    for key, item in value.items():
-        if key not in tree:
-            continue
-        branch = tree[key]
-        if branch is None:
-            result[key] = item
-        elif isinstance(item, dict):
-            result[key] = _include(item, branch)
-        elif isinstance(item, list):
-            result[key] = _include_elements(item, branch)
-    return result
-
-
-def _include_elements(array: list[Any], tree: dict[str, Any]) -> list[Any]:
-    result: list[Any] = []
-    for element in array:
-        if isinstance(element, dict):
-            result.append(_include(element, tree))
-        elif isinstance(element, list):
-            result.append(_include_elements(element, tree))
-    return result
-
-
-def _exclude(value: dict[str, Any], tree: dict[str, Any]) -> dict[str, Any]:
-    result = {}
-    for key, item in value.items():
-        if key not in tree:
-            result[key] = item
-        elif tree[key] is not None:
-            result[key] = _exclude_inside(item, tree[key])
-    return result
-
-
-def _exclude_inside(value: Any, tree: dict[str, Any]) -> Any:
-    if isinstance(value, dict):
-        return _exclude(value, tree)
-    if isinstance(value, list):
-        return [_exclude_inside(element, tree) for element in value]
-    return value
-
-
 def _apply_array_operator(
     document: dict[str, Any], parts: tuple[str, ...], operators: dict[str, Any]
 ) -> None:
-    """Apply ``$slice`` or ``$elemMatch``; parents are copied, for they belong to the store."""
-    for part in parts[:-1]:
-        inner = document.get(part)
-        if not isinstance(inner, dict):
-            return
-        document[part] = dict(inner)
-        document = document[part]
-    name = parts[-1]
+    """Apply ``$slice`` or ``$elemMatch``; what is inside is copied, for it belongs to the store."""
+    name = parts[0]
     array = document.get(name)
     if "$slice" in operators:
-        if isinstance(array, list):
-            document[name] = _slice(array, operators["$slice"])
+        if array is not None:
+            document[name] = _sliced(array, parts[1:], operators["$slice"])
         return
     test = element_test(operators["$elemMatch"])
     matched = (
@@ -166,6 +97,20 @@ def _apply_array_operator(
         document.pop(name, None)
     else:
         document[name] = matched
+
+
+def _sliced(value: Any, parts: tuple[str, ...], operand: Any) -> Any:
+    """A copy of a value with the array at a path cut, also in each document of an array."""
+    if not parts:
+        return _slice(value, operand) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [
+            _sliced(element, parts, operand) if isinstance(element, dict) else element
+            for element in value
+        ]
+    if isinstance(value, dict) and parts[0] in value:
+        return {**value, parts[0]: _sliced(value[parts[0]], parts[1:], operand)}
+    return value
 
 
 def _slice(array: list[Any], operand: Any) -> list[Any]:
@@ -200,18 +145,3 @@ def _keep_matched(
         target[part] = dict(target[part])
         target = target[part]
     target[parts[-1]] = [source[number]]
-
-
-def _set_computed(
-    result: dict[str, Any], document: dict[str, Any], path: str, expression: Any
-) -> None:
-    expressions.refuse_scripts(expression)
-    (computed,) = expressions.run_stage(
-        [document], {"$project": {"_id": 0, path: expression}}, expressions.NO_DATABASE
-    )
-    parts = split_path(path)
-    for part in parts[:-1]:
-        result = result.setdefault(part, {})
-        computed = computed.get(part, {})
-    if parts[-1] in computed:
-        result[parts[-1]] = computed[parts[-1]]

@@ -7,9 +7,17 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import aggregation
-from .arguments import Command, Reply, check_collation, check_hint, namespace_of
+from .arguments import (
+    Command,
+    Reply,
+    check_collation,
+    check_hint,
+    namespace_of,
+    natural_order,
+)
 from .collection import Collection
 from .errors import DatabaseError
+from .expressions import let_variables
 from .projecting import compile_projection
 from .values import MISSING, hash_key, lookup, split_path
 
@@ -30,13 +38,15 @@ def find(engine: Engine, command: Command) -> Reply:
     limit, skip = int(command.get("limit") or 0), int(command.get("skip") or 0)
     if limit < 0 or skip < 0:
         raise DatabaseError(2, "limit and skip must not be negative")
-    project = compile_projection(command.get("projection"), query)
+    variables = let_variables(command.get("let"))
+    project = compile_projection(command.get("projection"), query, variables)
     last = skip + limit if limit else 0
     matches: Iterable[tuple[int, dict[str, Any]]]
-    if command.get("sort"):
-        matches = collection.first(query, command["sort"], last, command.get("let"))
+    order = command.get("sort") or natural_order(command.get("hint"))
+    if order:
+        matches = collection.first(query, order, last, variables)
     else:
-        matches = collection.find(query, command.get("let"))
+        matches = collection.find(query, variables)
     found = [document for _, document in itertools.islice(matches, skip, last or None)]
     return engine.cursors.reply(
         namespace,
@@ -65,17 +75,19 @@ def aggregate(engine: Engine, command: Command) -> Reply:
     namespace = namespace_of(command, "aggregate")
     collection = engine.get(namespace)
     check_hint(collection, command.get("hint"))
+    if natural_order(command.get("hint")):
+        raise DatabaseError(238, "an aggregation from the last document on is not supported")
     check_collation(command.get("collation"))
-    pipeline, variables = command["pipeline"], command.get("let")
+    if command.get("explain"):
+        raise DatabaseError(238, "explain of an aggregation is not supported by this server")
+    pipeline, variables = command["pipeline"], let_variables(command.get("let"))
     batch_size = (command.get("cursor") or {}).get("batchSize")
-    counting = aggregation.count_query(pipeline) if isinstance(pipeline, list) else None
+    plain = isinstance(pipeline, list) and not variables
+    counting = aggregation.count_query(pipeline) if plain else None
     if counting is not None:
-        aggregation.check_pipeline(pipeline)
         conditions, skip, limit = counting
         number = _count(collection, conditions, skip, limit)
         documents = [{"_id": 1, "n": number}] if number else []
-    elif command.get("explain"):
-        raise DatabaseError(238, "explain of an aggregation is not supported by this server")
     else:
         documents = aggregation.aggregate(
             engine, command["$db"], command["aggregate"], pipeline, variables

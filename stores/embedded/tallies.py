@@ -20,6 +20,9 @@ MOST_COMBINATIONS = 5000
 
 _NULL = hash_key(None)
 
+Combination = tuple[tuple[Any, ...], tuple[Any, ...]]
+"""Hashable stand-ins of a document's values at some paths, and the values."""
+
 COUNTED_APART = object()
 """Stands in a tally for an array or a sub-document, whose matching is not that of one value."""
 
@@ -43,12 +46,16 @@ class Tally:
         self._counts: dict[tuple[Any, ...], int] = {}
         self._values: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 
-    def add(self, document: dict[str, Any]) -> None:
-        """Take a document in."""
+    def values(self, document: dict[str, Any]) -> Combination:
+        """The document's values, and what stands for them as a key."""
+        values = tuple(_single(document, parts) for parts in self._parts)
+        return _combination(values), values
+
+    def add(self, combination: Combination) -> None:
+        """Count a document with these values."""
         if not self.useful:
             return
-        values = tuple(_single(document, parts) for parts in self._parts)
-        key = _combination(values)
+        key, values = combination
         count = self._counts.get(key)
         if count is not None:
             self._counts[key] = count + 1
@@ -59,11 +66,11 @@ class Tally:
             self.useful = False
             self._counts, self._values = {}, {}
 
-    def remove(self, document: dict[str, Any]) -> None:
-        """Take a document out again; `document` as it was added."""
+    def remove(self, combination: Combination) -> None:
+        """Count a document with these values no more."""
         if not self.useful:
             return
-        key = _combination(tuple(_single(document, parts) for parts in self._parts))
+        key, _ = combination
         self._counts[key] -= 1
         if not self._counts[key]:
             del self._counts[key], self._values[key]
@@ -134,21 +141,22 @@ class Order:
 
     def fill(self, documents: Mapping[int, dict[str, Any]]) -> None:
         """Take all documents in at once."""
-        self._sorted = sorted((self._key(d), number) for number, d in documents.items())
+        self._sorted = sorted((self.key(d), number) for number, d in documents.items())
 
-    def add(self, number: int, document: dict[str, Any]) -> None:
-        """Take a document in."""
-        insort(self._sorted, (self._key(document), number))
+    def key(self, document: dict[str, Any]) -> Any:
+        """What places a document in the order."""
+        return document_sort_key(document, self._parts, self.descending)
 
-    def remove(self, number: int, document: dict[str, Any]) -> None:
-        """Take a document out again; `document` as it was added."""
-        del self._sorted[bisect_left(self._sorted, (self._key(document), number))]
+    def add(self, number: int, key: Any) -> None:
+        """Take a document in at its place."""
+        insort(self._sorted, (key, number))
+
+    def remove(self, number: int, key: Any) -> None:
+        """Take a document out again."""
+        del self._sorted[bisect_left(self._sorted, (key, number))]
 
     def runs(self) -> Iterator[list[int]]:
         """Numbers of documents with equal values, run after run; in a run, by number."""
         entries = reversed(self._sorted) if self.descending else iter(self._sorted)
         for _, run in groupby(entries, key=lambda entry: entry[0]):
             yield sorted(number for _, number in run)
-
-    def _key(self, document: dict[str, Any]) -> Any:
-        return document_sort_key(document, self._parts, self.descending)

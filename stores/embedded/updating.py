@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import expressions
 from .errors import DatabaseError
 from .matching import compile_filter
 from .modifiers import MODIFIERS, NEVER_CREATE
 from .positions import resolve
+from .reshaping import RESHAPING
 from .values import clone, equal, identical, split_path
 from .wire import decode, encode
-
-_PIPELINE_STAGES = {"$addFields", "$set", "$project", "$unset", "$replaceRoot", "$replaceWith"}
 
 
 def is_replacement(update: Any) -> bool:
@@ -61,13 +59,15 @@ def apply_update(
     DatabaseError
         For unknown operators, impossible paths or types, and a change of ``_id`` (66).
     """
+    if array_filters and (is_replacement(update) or isinstance(update, list)):
+        raise DatabaseError(9, "arrayFilters go with update operators only")
     if is_replacement(update):
         assert isinstance(update, Mapping)
         result = clone(dict(update))
         if "_id" in document:
             result = {"_id": result.get("_id", document["_id"]), **result}
     elif isinstance(update, list):
-        result = _apply_pipeline(clone(document), update)
+        result = _apply_pipeline(document, update)
     else:
         result = _apply_operators(clone(document), update, query, array_filters or [], inserting)
     if "_id" in document and not identical(document["_id"], result.get("_id")):
@@ -80,14 +80,16 @@ def apply_update(
 
 
 def _apply_pipeline(document: dict[str, Any], pipeline: list[dict[str, Any]]) -> dict[str, Any]:
-    expressions.refuse_scripts(pipeline)
-    documents = [document]
+    result = document
     for stage in pipeline:
-        if len(stage) != 1 or next(iter(stage)) not in _PIPELINE_STAGES:
-            raise DatabaseError(2, f"{next(iter(stage), '')} is not allowed within an update")
-        documents = expressions.run_stage(documents, stage, expressions.NO_DATABASE)
-    # through BSON, so that memory holds what a restart would read (milliseconds, no time zones)
-    return decode(encode(documents[0]))
+        name = next(iter(stage), "") if isinstance(stage, Mapping) and len(stage) == 1 else ""
+        if name not in RESHAPING:
+            raise DatabaseError(2, f"{name} is not allowed within an update")
+        result = RESHAPING[name](stage[name], None)(result)
+    if "_id" in document and "_id" not in result:
+        result = {"_id": document["_id"], **result}
+    # through BSON, so that memory holds what a restart would read
+    return decode(encode(result))
 
 
 def _apply_operators(
@@ -99,6 +101,7 @@ def _apply_operators(
 ) -> dict[str, Any]:
     _refuse_conflicts(update)
     filters = _compile_array_filters(array_filters)
+    _refuse_unused(filters, update)
     for operator, fields in update.items():
         if operator == "$rename":
             _rename(document, fields)
@@ -152,6 +155,15 @@ def _compile_array_filters(
     return filters
 
 
+def _refuse_unused(filters: Mapping[str, Any], update: Mapping[str, Any]) -> None:
+    parts = {part for fields in update.values() for path in fields for part in split_path(path)}
+    for name in filters:
+        if f"$[{name}]" not in parts:
+            raise DatabaseError(
+                9, f"The array filter for identifier {name!r} was not used in the update"
+            )
+
+
 def _named_element(name: str, test: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda element: test({name: element})
 
@@ -174,6 +186,18 @@ def _rename(document: dict[str, Any], fields: Mapping[str, Any]) -> None:
         found = resolve(document, split_path(source), {}, {}, creates=False)
         if not found or not found[0].exists:
             continue
+        for end, path in (("source", source), ("destination", target)):
+            if _leads_through_array(document, split_path(path)):
+                raise DatabaseError(2, f"The {end} field cannot be an array element, {path!r}")
         value = found[0].value
         found[0].delete()
         resolve(document, split_path(target), {}, {}, creates=True)[0].assign(value)
+
+
+def _leads_through_array(document: dict[str, Any], parts: tuple[str, ...]) -> bool:
+    value: Any = document
+    for part in parts:
+        if isinstance(value, list):
+            return True
+        value = value.get(part) if isinstance(value, dict) else None
+    return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,6 @@ from bson import (
     Binary,
     Code,
     DatetimeMS,
-    DBRef,
     Decimal128,
     MaxKey,
     MinKey,
@@ -50,7 +50,6 @@ _RANKS: dict[type, int] = {
     Decimal128: 10,
     str: 15,
     dict: 20,
-    DBRef: 20,
     list: 25,
     bytes: 30,
     Binary: 30,
@@ -108,8 +107,7 @@ def sort_key(value: Any) -> tuple[Any, ...]:
         number = value.to_decimal() if isinstance(value, Decimal128) else value
         return (10, 0) if number != number else (10, 1, number)
     if rank == 20:
-        items = value.as_doc() if isinstance(value, DBRef) else value
-        return (20, tuple((type_rank(v), k, sort_key(v)) for k, v in items.items()))
+        return (20, tuple((type_rank(v), k, sort_key(v)) for k, v in value.items()))
     if rank == 25:
         return (25, tuple(sort_key(v) for v in value))
     if rank == 30:
@@ -172,6 +170,29 @@ def clone(value: Any) -> Any:
     return value
 
 
+def deeper(value: dict[str, Any], limit: int) -> bool:
+    """Whether a document has more levels of nesting than `limit`, itself counted as one."""
+    level: list[Any] = [value]
+    for _ in range(limit):
+        level = [
+            item
+            for container in level
+            for item in (container.values() if isinstance(container, dict) else container)
+            if isinstance(item, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+_ELEMENT_NUMBER = re.compile("0|[1-9][0-9]{0,17}")
+
+
+def element_number(part: str) -> int | None:
+    """Number of the array element that a part of a path names, or None: ``01`` is a field name."""
+    return int(part) if _ELEMENT_NUMBER.fullmatch(part) else None
+
+
 def lookup(value: Any, parts: tuple[str, ...], position: int = 0) -> Iterator[Any]:
     """Yield everything a dotted path leads to, looking through arrays as queries do.
 
@@ -188,11 +209,11 @@ def lookup(value: Any, parts: tuple[str, ...], position: int = 0) -> Iterator[An
         else:
             yield MISSING
     elif isinstance(value, list):
-        is_number = part.isdigit()
-        if is_number and int(part) < len(value):
-            yield from lookup(value[int(part)], parts, position + 1)
+        number = element_number(part)
+        if number is not None and number < len(value):
+            yield from lookup(value[number], parts, position + 1)
         for element in value:
-            if isinstance(element, dict) and (not is_number or part in element):
+            if isinstance(element, dict) and (number is None or part in element):
                 yield from lookup(element, parts, position)
     else:
         yield MISSING

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import bson
+from bson import DBRef
 from bson.binary import Binary
 from bson.codec_options import (
     CodecOptions,
@@ -25,6 +26,8 @@ from .binaries import DiskBinary
 OP_REPLY, OP_QUERY, OP_MSG = 1, 2004, 2013
 HEADER = struct.Struct("<iiii")
 MAX_DOCUMENT = 16 * 1024 * 1024
+MAX_DEPTH = 180
+"""Levels of nesting a stored document may have, itself counted, as in MongoDB."""
 MAX_MESSAGE = 48_000_000
 MAX_WRITE_BATCH = 100_000
 # A command document may exceed the 16 MB of its payload by this much (as in MongoDB).
@@ -76,8 +79,20 @@ def encode(document: dict[str, Any]) -> bytes:
 
 
 def decode(data: bytes) -> dict[str, Any]:
-    """Document from BSON, with naive UTC datetimes and bytes for plain binaries."""
-    return bson.decode(data, CODEC)
+    """Document from BSON: naive UTC datetimes, bytes for plain binaries, documents for DBRefs."""
+    document = bson.decode(data, CODEC)
+    return _plain(document) if b"$ref" in data else document
+
+
+def _plain(value: Any) -> Any:
+    """The value with DBRefs as the documents they are to a server."""
+    if isinstance(value, DBRef):
+        value = value.as_doc()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
 
 
 def body_length(header: bytes) -> int:
@@ -131,7 +146,9 @@ def _parse_msg(number: int, body: bytes) -> Request:
         elif kind == 1:
             name_end = body.index(b"\0", position + 4)
             name = body[position + 4 : name_end].decode()
-            sequences[name] = bson.decode_all(body[name_end + 1 : position + length], CODEC)
+            data = body[name_end + 1 : position + length]
+            documents = bson.decode_all(data, CODEC)
+            sequences[name] = _plain(documents) if b"$ref" in data else documents
         else:
             raise ProtocolError(f"unknown section kind {kind}")
         position += length

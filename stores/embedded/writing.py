@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from bson import ObjectId
 
-from .arguments import Command, Reply, check_collation, check_fields, check_hint, namespace_of
+from .arguments import (
+    Command,
+    Reply,
+    check_collation,
+    check_fields,
+    check_hint,
+    namespace_of,
+    natural_order,
+)
 from .collection import Collection
 from .errors import DatabaseError
 from .matching import exact_values
@@ -20,6 +28,7 @@ from .positions import resolve
 from .projecting import compile_projection
 from .updating import apply_update, is_replacement
 from .values import clone, identical, split_path
+from .wire import decode, encode
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -69,7 +78,7 @@ def insert(engine: Engine, command: Command) -> Reply:
 
 def update(engine: Engine, command: Command) -> Reply:
     """The ``update`` command."""
-    collection = engine.writable(namespace_of(command, "update"))
+    namespace = namespace_of(command, "update")
     matched = modified = 0
     upserted: list[dict[str, Any]] = []
 
@@ -80,6 +89,8 @@ def update(engine: Engine, command: Command) -> Reply:
         multi = bool(statement.get("multi", False))
         if multi and is_replacement(change):
             raise DatabaseError(9, "multi update is not supported for replacement-style update")
+        upsert = bool(statement.get("upsert", False))
+        collection = engine.writable(namespace, create=upsert)
         with collection.statement():
             found = _select(
                 collection, query, statement.get("sort"), 1 if not multi else 0, statement
@@ -90,7 +101,7 @@ def update(engine: Engine, command: Command) -> Reply:
                     collection, number, document, change, query, statement.get("arrayFilters")
                 )
             made = None
-            if not found and statement.get("upsert", False):
+            if not found and upsert:
                 made = _upsert(engine, collection, query, change, statement.get("arrayFilters"))
         matched += len(found)
         modified += changed
@@ -107,14 +118,15 @@ def update(engine: Engine, command: Command) -> Reply:
 
 def delete(engine: Engine, command: Command) -> Reply:
     """The ``delete`` command."""
-    collection = engine.writable(namespace_of(command, "delete"))
+    collection = engine.writable(namespace_of(command, "delete"), create=False)
+    for statement in command["deletes"]:
+        _check_delete(statement)
     deleted = 0
 
     def run(index: int, statement: Any) -> None:
         nonlocal deleted
-        check_fields("delete.deletes", statement, {"q", "limit", "hint", "collation"})
         with collection.statement():
-            found = _select(collection, statement["q"], None, statement.get("limit", 0), statement)
+            found = _select(collection, statement["q"], None, int(statement["limit"]), statement)
             for number, _ in found:
                 collection.delete(number)
         deleted += len(found)
@@ -123,9 +135,17 @@ def delete(engine: Engine, command: Command) -> Reply:
     return _with_errors({"n": deleted}, errors)
 
 
+def _check_delete(statement: Any) -> None:
+    check_fields("delete.deletes", statement, {"q", "limit", "hint", "collation"})
+    if "limit" not in statement:
+        raise DatabaseError(40414, "BSON field 'delete.deletes.limit' is missing")
+    limit = statement["limit"]
+    if isinstance(limit, bool) or limit not in (0, 1):
+        raise DatabaseError(9, f"The limit field in delete objects must be 0 or 1. Got {limit!r}")
+
+
 def find_and_modify(engine: Engine, command: Command) -> Reply:
     """The ``findAndModify`` command."""
-    collection = engine.writable(namespace_of(command, next(iter(command))))
     query = command.get("query") or {}
     removes, change = bool(command.get("remove")), command.get("update")
     if removes == (change is not None):
@@ -133,12 +153,15 @@ def find_and_modify(engine: Engine, command: Command) -> Reply:
     if removes and (command.get("new") or command.get("upsert")):
         raise DatabaseError(9, "Cannot specify new or upsert along with remove=true")
     project = compile_projection(command.get("fields"), query)
+    collection = engine.writable(
+        namespace_of(command, next(iter(command))), create=bool(command.get("upsert"))
+    )
     with collection.statement():
         found = _select(collection, query, command.get("sort"), 1, command)
         if removes:
             for number, _ in found:
                 collection.delete(number)
-            value = project(found[0][1]) if found else None
+            value = _at_hand(project(found[0][1])) if found else None
             return {"lastErrorObject": {"n": len(found)}, "value": value}
         filters = command.get("arrayFilters")
         if found:
@@ -147,7 +170,7 @@ def find_and_modify(engine: Engine, command: Command) -> Reply:
             after = collection.documents[number]
             return {
                 "lastErrorObject": {"n": 1, "updatedExisting": True},
-                "value": project(after if command.get("new") else document),
+                "value": _at_hand(project(after if command.get("new") else document)),
             }
         if not command.get("upsert"):
             return {"lastErrorObject": {"n": 0, "updatedExisting": False}, "value": None}
@@ -156,6 +179,11 @@ def find_and_modify(engine: Engine, command: Command) -> Reply:
             "lastErrorObject": {"n": 1, "updatedExisting": False, "upserted": made["_id"]},
             "value": project(made) if command.get("new") else None,
         }
+
+
+def _at_hand(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with its binaries in memory: the journal drops theirs before the reply goes."""
+    return decode(encode(document))
 
 
 def _select(
@@ -168,6 +196,7 @@ def _select(
     """Documents a statement works on; `limit` 0 means all."""
     check_hint(collection, options.get("hint"))
     check_collation(options.get("collation"))
+    order = order or natural_order(options.get("hint"))
     if order:
         return collection.first(query, order, limit)
     return list(itertools.islice(collection.find(query), limit or None))
@@ -197,19 +226,19 @@ def _upsert(
     array_filters: list[dict[str, Any]] | None,
 ) -> dict[str, Any]:
     """Insert what an upsert makes of its filter and its update."""
-    fields = exact_values(query)
     start: dict[str, Any] = {}
-    if is_replacement(change):
-        if "_id" in fields:
-            start["_id"] = fields["_id"]
-    else:
-        for path, value in fields.items():
-            for position in resolve(start, split_path(path), {}, {}, creates=True):
-                if position.exists:
-                    raise DatabaseError(
-                        54, f"cannot infer query fields to set, path {path!r} is matched twice"
-                    )
-                position.assign(clone(value))
+    taken: list[tuple[str, ...]] = []
+    for path, value in exact_values(query):
+        if is_replacement(change) and path != "_id":
+            continue
+        parts = split_path(path)
+        if any(parts[: len(other)] == other[: len(parts)] for other in taken):
+            raise DatabaseError(
+                54, f"cannot infer query fields to set, path {path!r} is matched twice"
+            )
+        taken.append(parts)
+        for position in resolve(start, parts, {}, {}, creates=True):
+            position.assign(clone(value))
     made = apply_update(start, change, query=query, array_filters=array_filters, inserting=True)
     if "_id" not in made:
         made = {"_id": ObjectId(), **made}

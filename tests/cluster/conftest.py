@@ -50,7 +50,7 @@ def checkout(tmp_path: Path, slurm: Slurm) -> Iterator[Checkout]:
         "PATH": os.pathsep.join([str(BIN), PATH]),
         "VIRTUAL_ENV": str(BIN.parent),  # as an activated environment says it
         "OMP_NUM_THREADS": "1",
-        "EBSDSG_CONFIG_FILE": str(tmp_path / "none.yaml"),
+        "EBSDSG_CONFIG_FILE": os.devnull,
         "EBSDSG_HEARTBEAT": "1",
         "EBSDSG_MEMORY": "0.5",
         "EBSDSG_LOG_LEVEL": "INFO",

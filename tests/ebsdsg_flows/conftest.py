@@ -24,7 +24,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         if name != "EBSDSG_SHARED":
             monkeypatch.delenv(name)
     monkeypatch.setenv("EBSDSG_ROOT", str(folder))
-    monkeypatch.setenv("EBSDSG_CONFIG_FILE", str(tmp_path / "none.yaml"))
+    monkeypatch.setenv("EBSDSG_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("EBSDSG_WORKERS", "2")
     monkeypatch.setenv("EBSDSG_HEARTBEAT", "0.5")
     get_settings.cache_clear()

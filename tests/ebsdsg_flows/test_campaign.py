@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,16 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
     assert campaign.simulation.parameters["dmin"] == 0.05
     assert campaign.datasets["true"]["n_folds"] == 5
     assert campaign.training["epochs"] == 1
+
+
+def test_a_section_left_out_is_the_section_left_empty(tmp_path: Path) -> None:
+    adapted = GOOD + "adaptation: {x: {sources: ['true'], target: there.h5, %s}}\n"
+    without = adapted.replace("training: {epochs: 1}\n", "").replace("{parameters: {npx: 5}}", "{}")
+    empty = adapted.replace("{epochs: 1}", "{}").replace("{npx: 5}", "{}")
+    campaign = load_campaign(written(tmp_path, without % ""))
+    assert campaign == load_campaign(written(tmp_path, empty % "settings: {}"))
+    assert campaign.training["epochs"] == 10
+    assert campaign.adaptation["x"].settings["method"] == "mcd"
 
 
 def test_a_relative_source_is_beside_the_file(tmp_path: Path) -> None:
@@ -89,9 +101,28 @@ def test_the_first_override_that_is_for_a_structure_counts(tmp_path: Path) -> No
         (GOOD.replace("size: 32", "sise: 32"), "sise"),
         (GOOD.replace('  "true":', '  "a.b":'), "datasets: 'a.b' is not a name of letters"),
         (GOOD.replace('  "true":', '  "$a":'), "datasets: '$a' is not a name of letters"),
+        (GOOD.replace("size: 32", "size: 4"), "datasets: true: size = 4"),
+        (GOOD.replace("size: 32", "classes: 225"), "classes = 225: must be a list of space-group"),
+        (GOOD.replace("size: 32", "detector: {distnce: 3}"), "true: detector: unknown entry 'dist"),
+        (GOOD.replace("size: 32", "detector: {distance: abc}"), "distance = 'abc'"),
         (GOOD.replace("epochs: 1", "epocs: 1"), "epocs"),
+        (GOOD.replace("epochs: 1", "crop: 500"), "training.crop = 500: the patterns of the data"),
+        (GOOD.replace("epochs: 1", "model: resnet19"), "training.model: no torchvision or timm"),
+        (GOOD.replace("epochs: 1", "model: 18"), "training: model = 18: must be text"),
+        (GOOD.replace("epochs: 1", "weights: [a]"), "training: weights = ['a']: must be text"),
+        (
+            GOOD + 'adaptation: {a: {sources: ["true"], target: x, settings: {crop: 33}}}\n',
+            "adaptation.a.settings.crop = 33",
+        ),
+        (
+            GOOD + 'adaptation: {a: {sources: ["true"], target: x, settings: {model: n}}}\n',
+            "adaptation.a.settings.model: no torchvision or timm model 'n'",
+        ),
         (GOOD.replace("name: little", "name: ../etc"), "name"),
-        (GOOD.replace('final_model: "true"', "final_model: other"), "final_model"),
+        (
+            GOOD.replace('final_model: "true"', "final_model: other"),
+            "campaign.yaml: final_model 'other' is not one of the data sets",
+        ),
         (GOOD.replace("source: demo", "source: demo, groups: [231]"), "231"),
         (GOOD.replace("simulation: {", "simulation: {engine: guess, "), "engine"),
         (overridden("{engine: emsoft, groups: [230]}"), "max_scatterings: 300"),
@@ -133,6 +164,7 @@ def test_the_first_override_that_is_for_a_structure_counts(tmp_path: Path) -> No
         (GOOD.replace("source: demo", "source: demo, max_volume: {225: .nan}"), "max_volume.225"),
         (GOOD.replace("source: demo", "source: demo, max_volume: {999: 250}"), "max_volume.999"),
         (GOOD.replace("source: demo", "source: demo, symprec: .inf"), "structures.symprec"),
+        (GOOD.replace("source: demo", "source: demo, symprec: 5000"), "structures.symprec"),
         ("structures: {source: demo}", "'name' is missing"),
         ("- a list", "must hold a mapping"),
         ("name: [", "not readable as YAML"),
@@ -147,3 +179,13 @@ def test_a_mistake_is_named(tmp_path: Path, text: str, says: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CampaignError, match=r"no campaign file at .*nothing\.yaml"):
         load_campaign(tmp_path / "nothing.yaml")
+
+
+def test_networks_are_known_by_name_and_the_paper_s_without_torch(tmp_path: Path) -> None:
+    for name in ("convnext_tiny", "timm/resnet26"):
+        text = GOOD.replace("epochs: 1", f"model: {name}")
+        assert load_campaign(written(tmp_path, text)).training["model"] == name
+    asks = "import sys; from ebsdsg_flows.campaign import load_campaign as load;"
+    path = written(tmp_path, GOOD)
+    code = f"{asks} load({str(path)!r}); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ebsdsg_flows.atom_labels import element_of_label, element_of_type
 from ebsdsg_flows.atoms import StructureError
 from ebsdsg_flows.cif import read_cif
-from ebsdsg_flows.cif_symmetry import parse_operation
+from ebsdsg_flows.cif_symmetry import hall_number_of, parse_operation, symmetry_choices
 from ebsdsg_flows.structures import document_from_cif
 from ebsdsg_sim.crystal import Crystal
+from ebsdsg_sim.symmetry import setting
 
 HEAD = """data_test
 _cell_length_a {a}
@@ -179,6 +181,155 @@ class TestSpecialCases:
         assert read_cif(write(tmp_path, a="3.53", name="a.cif")).identifier != first
 
 
+ELEMENTS = {
+    "Fe1": "Fe", "Fe1A": "Fe", "FeA": "Fe", "FeM2": "Fe", "NI1": "Ni", "Ca_1": "Ca", "Al(1)": "Al",
+    "Fe3+": "Fe", "SiT1": "Si", "FeOct": "Fe", "O1W": "O", "OW2": "O", "Ow": "O", "OH": "O",
+    "OBO": "O", "Wat": "O", "H1A": "H", "Hw1": "H", "D1": "D", "W1": "W", "Va": None, "Vac1": None,
+    "T1": None, "Dum": None, "Tet1": None, "Oct1": None, "Uiso": None, "Bond": None, "NH4": None,
+    "SiAl": None, "HO1": None, "M1": None, "Me": None, "Alk": None, "1Fe": None, "": None,
+}  # fmt: skip
+
+
+class TestLabels:
+    @pytest.mark.parametrize("label", ELEMENTS)
+    def test_a_label_is_an_element_or_none(self, label: str) -> None:
+        assert element_of_label(label) == ELEMENTS[label]
+
+    def test_a_type_symbol_may_be_tritium(self) -> None:
+        found = [element_of_type(text) for text in ("T", "D", "Fe3+", "O2-", "NI", "Tet", "?")]
+        assert found == ["T", "D", "Fe", "O", "Ni", None, None]
+
+    def test_a_label_that_names_none_is_refused(self, tmp_path: Path) -> None:
+        path = write(tmp_path, atoms="Si1 0 0 0 1\nT1 0.5 0.5 0.5 1")
+        path.write_text(path.read_text().replace("_atom_site_type_symbol\n", ""))
+        with pytest.raises(StructureError, match=r"'T1' does not name .* add _atom_site_type_sym"):
+            read_cif(path)
+        path.write_text(path.read_text().replace("T1", "OW"))
+        assert document_from_cif(path).elements == ["O", "Si"]
+
+
+def cell_for(hall: int) -> tuple[float, ...]:
+    """Lengths and angles of a cell of a setting, such that no other axes fit."""
+    found = setting(hall)
+    if found.space_group <= 2:
+        return (0.5, 0.6, 0.7, 80, 85, 95)
+    if found.space_group <= 15:
+        axis = found.choice.lstrip("-")[0]
+        return (0.5, 0.6, 0.7, *(100 if axis == x else 90 for x in "abc"))
+    if found.choice == "R":
+        return (0.5, 0.5, 0.5, 70, 70, 70)
+    return (0.5, 0.5, 0.7, 90, 90, 120 if 143 <= found.space_group <= 194 else 90)
+
+
+def read_as(hall: int, cell: tuple[float, ...] | None = None, **data: str) -> list[int | None]:
+    """Settings as which names are read in a cell of a setting."""
+    items = {f"_space_group_{key}": value for key, value in data.items()}
+    return [
+        hall_number_of(choice) for choice in symmetry_choices("x", items, cell or cell_for(hall))
+    ]
+
+
+def first_like(hall: int) -> int:
+    """The first setting with the operations of a setting: some of group 68 are the same."""
+    symbol = setting(hall).hall_symbol
+    return next(h for h in range(1, 531) if setting(h).hall_symbol == symbol)
+
+
+class TestNames:
+    """A file without operations is read in the setting that it names, or not at all."""
+
+    @pytest.mark.parametrize("sign", ['"', "="])
+    def test_every_hall_symbol_is_its_own_setting(self, sign: str) -> None:
+        for hall in range(1, 531):
+            symbol = setting(hall).hall_symbol.replace('"', sign).replace(" ", "  ")
+            number = str(setting(hall).space_group)
+            assert read_as(hall, name_Hall=symbol, IT_number=number) == [first_like(hall)]
+
+    def test_every_symbol_is_its_own_setting(self) -> None:
+        others = {}
+        for hall in range(1, 531):
+            found = setting(hall)
+            suffix = f":{found.choice}" if found.choice[:1] in ("1", "2", "H", "R") else ""
+            read = read_as(hall, **{"name_H-M_alt": found.full + suffix})
+            if read != [first_like(hall)]:
+                others[hall] = read
+        # Cmma and Cmmb, Abmm and Acmm … are one symbol since 1992: the usual one is meant, if
+        # there is one, or the density decides
+        both = {318: [318, 319], 319: [318, 319], 320: [320, 321], 321: [320, 321]}
+        assert others == {317: [316], **both}
+
+    @pytest.mark.parametrize(
+        ("symbol", "group", "hall"),
+        [
+            ("P b n m", 62, 294),
+            ("P 1 21/n 1", 14, 82),
+            ("P 21/n", 14, 82),
+            ("P2(1)/a", 14, 83),
+            ("I 2/a", 15, 92),
+            ("B 2/b", 15, 99),
+            ("P 1 1 21/b", 14, 86),
+            ("C m c a", 64, 304),
+            ("B m a b", 64, 309),
+            ("C m m b", 67, 317),
+            ("A b a a :2", 68, 327),
+            ("P 21/n 21/m 21/a", 62, 292),
+            ("F m 3 m", 225, 523),
+            ("F 4/m -3 2/m", 225, 523),
+            ("F d -3 m S", 227, 525),
+            ("F d 3 m Z", 227, 526),
+            ("R -3 m H", 166, 458),
+            ("R -3 m :R", 166, 459),
+            ("P 3 2 1", 150, 439),
+        ],
+    )
+    @pytest.mark.parametrize("numbered", [True, False])
+    def test_other_settings_named_by_their_symbol(
+        self, symbol: str, group: int, hall: int, numbered: bool
+    ) -> None:
+        number = {"IT_number": str(group)} if numbered else {}
+        assert setting(hall).space_group == group
+        assert read_as(hall, **{"name_H-M_alt": symbol, **number}) == [hall]
+
+    def test_the_unique_axis_is_told_by_the_cell(self) -> None:
+        name = {"name_H-M_alt": "P 21/m", "IT_number": "11"}
+        assert [read_as(hall, **name) for hall in (60, 61)] == [[60], [61]]
+        assert read_as(60, (0.5, 0.6, 0.7, 90, 90, 90), **name) == [60]
+        with pytest.raises(StructureError, match="angles of the cell, 90, 90, 100, are not"):
+            read_as(61, IT_number="11")
+
+    def test_perovskite_on_other_axes_has_its_twenty_atoms(self, tmp_path: Path) -> None:
+        atoms = "Gd1 Gd -0.0156 0.0627 0.25 1\nFe1 Fe 0.5 0 0 1\n"
+        atoms += "O1 O 0.1005 0.4672 0.25 1\nO2 O -0.3015 0.3009 0.0505 1"
+        symmetry = "_symmetry_space_group_name_H-M 'P b n m'\n_symmetry_Int_Tables_number 62"
+        path = write(tmp_path, "5.349", symmetry, atoms)
+        text = path.read_text().replace("length_b 5.349", "length_b 5.611")
+        path.write_text(text.replace("length_c 5.349", "length_c 7.669"))
+        document = document_from_cif(path)
+        assert (document.n_atoms, document.space_group.number) == (20, 62)
+        assert (document.formula, document.notes) == ("GdFeO3", [])
+
+    @pytest.mark.parametrize(
+        ("names", "words"),
+        [
+            (
+                {"name_H-M_alt": "P m -3 m", "IT_number": "225"},
+                "'P m -3 m' is that of space group 221, the number in the file is 225",
+            ),
+            (
+                {"name_Hall": "-P 3 2", "IT_number": "164"},
+                "Hall symbol '-P 3 2' is that of space group 162, the number in the file is 164",
+            ),
+            ({"name_H-M_alt": "C -1", "IT_number": "2"}, "C -1 is the symbol of no tabulated"),
+            ({"name_H-M_alt": "P 63/m m c :R", "IT_number": "194"}, "of no tabulated setting"),
+        ],
+    )
+    def test_contradictions_and_unknown_symbols_are_refused(
+        self, names: dict[str, str], words: str
+    ) -> None:
+        with pytest.raises(StructureError, match=f"{words}.*add _space_group_symop"):
+            read_as(1, **names)
+
+
 @pytest.mark.parametrize(
     ("text", "rotation", "translation"),
     [
@@ -212,7 +363,7 @@ BAD = {
     "unknown element": (HEAD.format(a="3.5", symmetry=FM3M, atoms="Xx1 Xx 0 0 0 1"), "'Xx' is not"),
     "element beyond the tables": (
         HEAD.format(a="3.5", symmetry=FM3M, atoms="Og1 Og 0 0 0 1"),
-        "unknown element 'Og'",
+        "'Og' is not a known element",
     ),
     "occupancy above 1": (
         HEAD.format(a="3.5", symmetry=FM3M, atoms="Ni1 Ni 0 0 0 1.2"),
@@ -234,6 +385,10 @@ BAD = {
     "broken operation": (
         HEAD.format(a="3.5", symmetry="_symmetry_equiv_pos_as_xyz 'x,y,q'", atoms=NICKEL),
         "symmetry operation 'x,y,q' is not readable",
+    ),
+    "operation divided by nothing": (
+        HEAD.format(a="3.5", symmetry="_symmetry_equiv_pos_as_xyz 'x,y,z+1/0'", atoms=NICKEL),
+        r"symmetry operation 'x,y,z\+1/0' is not readable",
     ),
     "flat cell": (
         HEAD.format(a="3.5", symmetry=FM3M, atoms=NICKEL).replace("gamma 90", "gamma 180"),

@@ -8,10 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from ebsdsg_flows.cli import app
+from ebsdsg_flows.run import TooFewWorkers, run_until_idle
 from ebsdsg_flows.session import open_stores
+from stores.collections import Stores
 from stores.documents import DOCUMENTS
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -70,6 +75,18 @@ def nothing_stored(root: Path) -> bool:
     return not any(counts) and not (root / "master_patterns").exists()
 
 
+def test_an_interruption_is_one_line_and_its_own_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ebsdsg_flows.cli.imports._import", interrupted)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    done = CliRunner().invoke(app, ["import", "anything", "-q"])
+    assert done.exit_code == 130
+    assert done.stderr.startswith("interrupted; nothing that was finished is lost")
+    assert len(done.output.splitlines()) == 1
+
+
 @pytest.mark.parametrize("kind", BAD)
 def test_a_bad_structure_is_one_error_and_stores_nothing(
     kind: str, ebsdsg: Command, root: Path, tmp_path: Path
@@ -100,16 +117,57 @@ def test_a_bad_structure_is_one_error_and_stores_nothing(
         (("predict", "missing.png", "--model", "missing.pt"), "missing.pt"),
         (("predict", "missing.png"), "--model"),
         (("report", "nobody"), "nobody"),
+        (("compare", "missing.h5", "other.h5"), "missing.h5: no such file"),
+        (("compare", ".", "other.h5"), ".: is a folder"),
         (("query", "{}", "-c", "nothing"), "nothing"),
         (("query", "{oops"), "JSON"),
         (("query", '{"$where": "1"}'), "$where"),
+        (("structures", "subgroups", "221", "225", "--kinds", "z"), "kinds 'z'"),
     ],
 )
 def test_what_is_missing_is_named(arguments: tuple[str, ...], says: str, ebsdsg: Command) -> None:
     result = ebsdsg(*arguments)
     assert result.returncode == 1, result.stderr
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
-    assert says in result.stderr
+    assert says in result.stderr and not result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("-o", "x.h5", "--device", "cuda:99"), "torch cannot use device 'cuda:99'"),
+        (("-o", "x.h5", "--device", "foo"), "torch cannot use device 'foo'"),
+        (("-o", "folder"), "folder is a folder; name the file to write"),
+    ],
+)
+def test_a_simulation_that_cannot_begin_is_one_error(
+    arguments: tuple[str, ...], says: str, ebsdsg: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "ni.cif").write_text(NICKEL)
+    (tmp_path / "folder").mkdir()
+    result = ebsdsg("simulate", "ni.cif", *arguments)
+    assert result.returncode == 1, result.stderr
+    assert f"error: {says}" in result.stderr and "Traceback" not in result.stderr
+    assert not list(tmp_path.glob("x.h5*"))
+
+
+@pytest.mark.parametrize("number", ["0", "-3"])
+@pytest.mark.parametrize("command", ["run", "demo"])
+def test_fewer_workers_than_one_are_refused(command: str, number: str, ebsdsg: Command) -> None:
+    result = ebsdsg(command, "-n", number, timeout=60)
+    assert result.returncode == 2, result.stderr
+    assert "--workers" in result.stderr
+
+
+@pytest.mark.parametrize("number", [0, -3])
+def test_so_they_are_from_python(number: int, stores: Stores) -> None:
+    with pytest.raises(TooFewWorkers, match=f"workers = {number}"):
+        run_until_idle(stores, workers=number, quiet=True)
+
+
+def test_no_step_among_groups_is_said(ebsdsg: Command) -> None:
+    result = ebsdsg("structures", "subgroups", "225", "227")
+    assert (result.returncode, result.stdout) == (0, "no step among these groups\n")
 
 
 def test_an_unknown_campaign_key_stores_nothing(

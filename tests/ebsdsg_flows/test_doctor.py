@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import re
 import subprocess
 import threading
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ebsdsg_flows.doctor.database import check_database
 from ebsdsg_flows.doctor.findings import Finding, examine
 from ebsdsg_flows.settings import load_settings
 from stores.collections import Stores
@@ -53,6 +55,19 @@ def mp_server() -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.mark.parametrize(
+    "secret", ["ann:se cret", "ann:se'cret", 'ann:sec"ret', "dom/ann:secret", "ann:x/secret"]
+)
+def test_the_database_is_named_without_its_password(
+    secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ebsdsg_flows.doctor.database.PATIENCE", 0.2)
+    monkeypatch.setenv("EBSDSG_MONGO_URI", f"mongodb://{secret}@127.0.0.1:1/")
+    findings = list(check_database(load_settings()))
+    assert [finding.verdict for finding in findings] == ["fault"]
+    assert not re.search("cret|sec", findings[0].what)
+
+
 def test_a_sound_set_up_has_no_fault(
     stores: Stores, ebsdsg: Run, mp_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +107,17 @@ def test_a_wrong_setting_is_named(
     assert set(found) == {check}
     assert words in found[check]["what"]
     assert "s3cret" not in json.dumps(found)
+
+
+def test_a_variable_that_is_no_setting_is_named_without_its_value(
+    ebsdsg: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EBSDSG_MONGO_URL", "mongodb://ann:s3cret@db/")
+    monkeypatch.setenv("EBSDSG_DEBUG", "1")
+    done = ebsdsg("doctor", timeout=60)
+    assert "EBSDSG_MONGO_URL is not a setting" in done.stdout
+    assert "did you mean EBSDSG_MONGO_URI" in done.stdout
+    assert "EBSDSG_DEBUG" not in done.stdout and "s3cret" not in done.stdout
 
 
 def test_indexes_that_are_missing_or_of_another_version_are_named(

@@ -20,6 +20,7 @@ from ebsdsg_flows.debye_waller import drawn
 from ebsdsg_flows.estimate import Estimate, _expected_seconds
 from ebsdsg_flows.planning import plan
 from ebsdsg_flows.submit import Workflows, submit
+from ebsdsg_sim.parameters import SimulationParameters
 from stores.collections import Stores
 
 CAMPAIGN = """
@@ -136,6 +137,18 @@ def test_drawn_factors_are_uniform_and_always_the_same() -> None:
     assert abs(np.corrcoef(many.T)[0, 1]) < 0.06
     assert drawn(limits, "mp-23", 2) == drawn(limits, "mp-23", 2)
     assert drawn({**limits, "seed": 2}, "mp-23", 2) != drawn(limits, "mp-23", 2)
+
+
+def test_parameters_left_out_are_the_defaults(stores: Stores, tmp_path: Path) -> None:
+    def simulated(section: str) -> Campaign:
+        return written(tmp_path, re.sub("simulation: .*", section, CAMPAIGN))
+
+    without = simulated("simulation: {}")
+    assert without.simulation.parameters == SimulationParameters().to_dict()
+    assert len(plan(without, stores).new) == 7
+    submit(without, stores)
+    for section in ("", "simulation: {parameters: {}}", "simulation: {parameters: {npx: 300}}"):
+        assert plan(simulated(section), stores).new == ()
 
 
 def test_the_cost_is_estimated_from_what_finished(stores: Stores, tmp_path: Path) -> None:

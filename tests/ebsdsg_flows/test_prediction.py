@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ebsdsg_flows.evaluation import calibrate_final
 from ebsdsg_flows.flows.learning import LearningFlowMaker
 from ebsdsg_flows.jobs.learning import EvaluationMaker
 from ebsdsg_flows.learning import train_classifier
-from ebsdsg_flows.prediction import ModelNotFound, find_model
+from ebsdsg_flows.prediction import ModelNotFound, _print_answers, find_model
 from ebsdsg_flows.results import campaign_results, dataset_title
 from ebsdsg_ml.analysis.confusion import confusion_table
 from ebsdsg_ml.analysis.phases import light_element_statistics, phase_table
@@ -26,6 +27,7 @@ from ebsdsg_ml.analysis.runs import run_table
 from ebsdsg_ml.calibration import Calibration
 from ebsdsg_ml.ensemble_model import EnsembleModel, load_model
 from ebsdsg_ml.pattern_model import PatternModel
+from ebsdsg_ml.predict import Prediction, Predictions
 from stores.collections import Stores
 from stores.documents import CampaignDocument, EnsembleDocument, TrainingRunDocument
 
@@ -207,3 +209,23 @@ def test_folds_judge_each_other_and_calibrate_the_final_model(
     answered = call(app, ["predict", str(tmp_path / "scan" / "a.png"), "-m", out]).stdout
     assert "with probability 62.5% where" in " ".join(answered.split())
     assert "too few" not in answered
+
+
+@pytest.mark.parametrize("columns", [40, 66, 80, 160])
+def test_no_terminal_is_too_narrow_for_the_answer(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shares = {221: 0.01, 223: 0.01, 225: 0.91, 227: 0.05, 229: 0.02}
+    answer = Prediction(
+        path=Path("x"), name="experiment_17.png", patterns=9, probabilities=shares,
+        in_set=(225, 227, 229), verdict="abstain", unknown_score=0.0, image_quality=0.45,
+        confusable=(221, 229), pattern=np.zeros((4, 4), np.uint8),
+    )  # fmt: skip
+    card = SimpleNamespace(calibration=None, label="relabelled", model="resnet18")
+    model: Any = SimpleNamespace(card=card, classes=tuple(shares))
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _print_answers(model, Predictions([answer], []))
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    for word in ("225", "0.91", "227", "abstain", "0.45"):
+        assert word in shown

@@ -10,7 +10,8 @@ from ebsdsg_flows.settings import SettingsError, find_root, load_settings
 
 
 @pytest.fixture(autouse=True)
-def no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def empty_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").touch()
     monkeypatch.setenv("EBSDSG_CONFIG_FILE", str(tmp_path / "settings.yaml"))
     monkeypatch.delenv("EBSDSG_ROOT", raising=False)
 
@@ -39,7 +40,14 @@ def test_memory_is_shared_out_among_the_workers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("WORKERS", "0"), ("MEMORY", "-1"), ("LOG_LEVEL", "LOUD")]
+    ("name", "value"),
+    [
+        ("WORKERS", "0"),
+        ("MEMORY", "-1"),
+        ("LOG_LEVEL", "LOUD"),
+        ("DEVICE", "foo"),
+        ("DEVICE", "cuda:"),
+    ],
 )
 def test_a_wrong_value_is_named(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"EBSDSG_{name}", value)
@@ -50,6 +58,59 @@ def test_a_wrong_value_is_named(name: str, value: str, monkeypatch: pytest.Monke
 def test_an_unknown_key_of_the_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text("wrokers: 3\n")
     with pytest.raises(SettingsError, match="wrokers"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", "", "."])
+def test_a_named_settings_file_must_exist(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without it the command would quietly use another, empty database."""
+    named = str(tmp_path / name) if name == "missing.yaml" else name
+    monkeypatch.setenv("EBSDSG_CONFIG_FILE", named)
+    with pytest.raises(SettingsError, match="EBSDSG_CONFIG_FILE = ") as error:
+        load_settings()
+    assert named in str(error.value)
+
+
+def test_no_settings_file_is_needed_at_home(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("EBSDSG_CONFIG_FILE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_settings().database == "ebsdsg"
+    (tmp_path / ".ebsdsg.yaml").write_text("database: mine\n")
+    assert load_settings().database == "mine"
+    (tmp_path / ".ebsdsg.yaml").unlink()
+    (tmp_path / ".ebsdsg.yaml").mkdir()
+    with pytest.raises(SettingsError, match="is a folder"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: b: s3cret", 1),
+        ("- s3cret", 1),
+        ("s3cret", 1),
+        ("1: s3cret", 1),
+        ("workers: 3\nmongo_password: s3cret\nmongo_password: s3cret", 3),
+        ("workers: 3\nmongo_password: *s3cret", 2),
+        ("workers: 3\nmongo_password: !s3cret x", 2),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_named_and_not_shown(
+    text: str, line: int, tmp_path: Path
+) -> None:
+    (tmp_path / "settings.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=rf"settings\.yaml, line {line}: not ") as error:
+        load_settings()
+    assert "s3cret" not in str(error.value)
+
+
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_bytes(b"workers: \xff\xfe")
+    with pytest.raises(SettingsError, match=r"settings\.yaml: not readable"):
         load_settings()
 
 

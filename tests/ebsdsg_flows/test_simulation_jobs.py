@@ -19,6 +19,7 @@ from ebsdsg_flows.engines.base import EngineResult
 from ebsdsg_flows.rerun import rerun
 from ebsdsg_flows.submit import submit
 from stores.collections import Stores
+from stores.documents import MasterPatternDocument
 
 CAMPAIGN = """
 name: one
@@ -36,6 +37,16 @@ def no_space(*arguments: Any, **options: Any) -> EngineResult:
 def no_beams(engine: Any, crystal: Any, parameters: Any, path: Path, *more: Any) -> EngineResult:
     """An engine whose report is refused after its work."""
     return EngineResult(path, "0" * 64, 1, {"mean_strong": [float("nan")]})
+
+
+def restarted(engine: Any, crystal: Any, parameters: Any, path: Path, *more: Any) -> EngineResult:
+    """An engine that says which program it was, and that it was restarted."""
+    report = {
+        "engine_version": "5_0_4_d50c973",
+        "resumed_after_energies": 5,
+        "restart": "corrected",
+    }
+    return EngineResult(path, "0" * 64, 1, report)
 
 
 @pytest.fixture
@@ -58,6 +69,21 @@ def work(launchpad: LaunchPad, root: Path, tmp_path: Path) -> Callable[[], None]
         rapidfire(launchpad, worker, m_dir=str(launches), max_loops=1, sleep_time=0.1)
 
     return run
+
+
+def test_a_pattern_says_which_program_made_it_and_whether_it_was_restarted(
+    stores: Stores, work: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BuiltinEngine, "simulate", restarted)
+    work()
+    stored = stores.master_patterns.find_one({"resumed_after_energies": {"$gt": 0}})
+    assert stored["engine"]["version"] == "5_0_4_d50c973" and stored["restart"] == "corrected"
+    assert "restart=corrected" in repr(MasterPatternDocument.from_mongo(stored))
+    # those of earlier releases do not say it
+    for field in ("resumed_after_energies", "restart"):
+        del stored[field]
+    old = MasterPatternDocument.from_mongo(stored)
+    assert old.resumed_after_energies is None and "restart" not in repr(old)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pymongo.errors import AutoReconnect
 from ebsdsg_flows import status
 from ebsdsg_flows.campaign import load_campaign
 from ebsdsg_flows.control import pause
-from ebsdsg_flows.status import print_status
+from ebsdsg_flows.status import print_query, print_status
 from ebsdsg_flows.submit import submit
 from stores.collections import Stores
 
@@ -84,3 +84,15 @@ def test_a_database_that_is_away_is_waited_for(
     assert [t["by_state"] for t in told] == [{"waiting": 2}] * 2
     assert "cannot be used at present" in shown.err and "secret" not in shown.err
     assert asked == [7.0] * 3
+
+
+def test_a_query_that_is_cut_short_says_so(
+    watched: Stores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_query(watched, "members", "{}", ["material_id"], 1)
+    shown = capsys.readouterr()
+    assert len([json.loads(line) for line in shown.out.splitlines()]) == 1
+    assert shown.err == "1 shown, there are more: --limit\n"
+    print_query(watched, "members", "{}", ["material_id"], 2)
+    shown = capsys.readouterr()
+    assert (len(shown.out.splitlines()), shown.err) == (2, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gzip
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -397,3 +398,17 @@ def test_labels_stand_small_displacements(noise: list[float]) -> None:
     )
     document = of(values)
     assert (document.space_group.number, document.relabel.number) == (221, 225)
+
+
+def test_descent_of_ni4mo() -> None:
+    from pymatgen.core import Lattice, Structure
+
+    # five cells of the face-centred structure in one: a prime above 3
+    a = 3.6
+    cell = Lattice.tetragonal(a * math.sqrt(10) / 2, a)
+    ni4mo = Structure.from_spacegroup("I4/m", cell, ["Mo", "Ni"], [[0, 0, 0], [0.2, 0.4, 0]])
+    document = structure_document(ni4mo, "Ni4Mo")
+    assert (document.space_group.number, document.relabel.number) == (87, 225)
+    way = document.relabel.descent
+    assert way is not None
+    assert (way.kind, way.k_index, way.t_index) == ("general", 5, 6)

@@ -31,6 +31,7 @@ from ebsdsg_ml.predict import predict
 from ebsdsg_ml.quality import QualityDefinition
 from ebsdsg_ml.training_result import TrainingError
 from ebsdsg_ml.transforms import Preprocessing
+from ebsdsg_sim.device import DeviceError
 
 CLASSES = (221, 225, 229)
 SIZE = 32
@@ -85,6 +86,8 @@ def test_the_model_is_shown_the_patterns_that_it_was_adapted_to(
     imported = tmp_path / "set.h5"
     import_patterns(images, imported, processing=PatternProcessing(SIZE), quality_mask=0.5)
     config = AdaptationConfig(**FAST, method="adabn")
+    with pytest.raises(DeviceError, match="cuda:99"):
+        run_adaptation(config, [dataset], imported, tmp_path / "run", device="cuda:99")
     result = run_adaptation(config, [dataset], imported, tmp_path / "run")
     assert "processed otherwise than the sources' (static, dynamic)" in result.remarks[1]
     model, held = PatternModel.load(result.model_path), read_pattern_set(imported)

@@ -26,8 +26,10 @@ from ebsdsg_ml.datasets import (
 from ebsdsg_ml.leaks import LeakError
 from ebsdsg_ml.orientations import grid_orientations, proper_rotations
 from ebsdsg_ml.pattern_dataset import PatternDataset
-from ebsdsg_ml.recipe import DatasetRecipe
+from ebsdsg_ml.recipe import DatasetRecipe, RecipeError
+from ebsdsg_ml.simulated_patterns import simulated_patterns
 from ebsdsg_ml.splits import TEST, SplitError
+from ebsdsg_sim.device import DeviceError
 from ebsdsg_sim.orientation import multiply, random_rotations
 
 
@@ -233,8 +235,13 @@ def test_detector_of_a_recipe() -> None:
     own = {"pixel_size": 400.0, "distance": 15000.0, "tilt": 5.0}
     assert recipe_detector(DatasetRecipe(size=48, detector=own)).tilt == 5.0
     for bad, message in (({"pixels": 3}, "pixels"), ({**own, "distance": -1.0}, "distance")):
-        with pytest.raises(DatasetError, match=message):
-            recipe_detector(DatasetRecipe(detector=bad))
+        with pytest.raises(RecipeError, match=message):
+            DatasetRecipe(detector=bad)
+
+
+def test_a_device_that_is_not_there_makes_no_patterns() -> None:
+    with pytest.raises(DeviceError, match="cuda:99"):
+        simulated_patterns(DatasetRecipe(), device="cuda:99")
 
 
 KILLED = """

@@ -113,5 +113,7 @@ def test_what_cannot_be_shared_out_is_refused(
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     with pytest.raises(TrainingConfigError, match=r"devices = 3: this machine has 2 GPU"):
         ranks.check_devices(3, "cuda")
+    with pytest.raises(TrainingConfigError, match="devices = 2: the device 'cuda:1' is one"):
+        ranks.check_devices(2, "cuda:1")
     with pytest.raises(TrainingConfigError, match="there are 2 held-out patterns"):
         held_out_batches(2, Rank(0, 3))

@@ -31,8 +31,8 @@ def test_one_content_however_it_is_said_and_whatever_else_can_be_said() -> None:
     assert DatasetRecipe(exclude=("Ni",)).content() == plain.content()
     changes = {
         "label": "relabelled", "classes": (221, 225), "patterns_per_class": 10, "size": 32,
-        "detector": {"tilt": 3.0}, "energy_weights": "exact", "background": False,
-        "solid_angle": "emsoft", "split": "prototype", "n_folds": 3, "seed": 1,
+        "detector": {"pixel_size": 50.0, "distance": 19000.0}, "energy_weights": "exact",
+        "background": False, "solid_angle": "emsoft", "split": "prototype", "n_folds": 3, "seed": 1,
         "orientations": "grid", "imperfections": {"blur": True}, "generation": "fresh",
     }  # fmt: skip
     selecting = {"exclude", "test", "debye_waller"}
@@ -95,7 +95,17 @@ def test_round_trip_and_one_spelling() -> None:
         ({"energy_weights": "all"}, "energy_weights"),
         ({"solid_angle": "flat"}, "solid_angle"),
         ({"background": "no"}, "background"),
+        ({"label": ["true"]}, r"label = \['true'\]"),
+        ({"classes": 225}, "classes = 225: must be a list of space-group numbers"),
+        ({"classes": "225"}, "classes = '225': must be a list"),
         ({"detector": {"shape": [3, 3]}}, "without 'shape'"),
+        ({"detector": 3}, "detector: must be a mapping"),
+        ({"detector": {"distnce": 3}}, "detector: unknown entry 'distnce'; known: .*distance"),
+        ({"detector": {"distance": "abc"}}, "detector: distance = 'abc': must be a number"),
+        ({"detector": {"distance": 19000}}, "detector: pixel_size is missing"),
+        ({"detector": {"distance": -1, "pixel_size": 50}}, "detector: distance = -1"),
+        ({"exclude": {"elements": 3}}, "elements = 3 must be a list"),
+        ({3: 4}, "unknown recipe entry 3"),
         ({"exclude": "Ni"}, "list of phase ids"),
         ({"exclude": {"prototype": ["fluorite"]}}, "unknown rule prototype; known: phases, proto"),
         ({"exclude": {"prototypes": ["flourite"]}}, "'flourite' is neither a label .* fluorite"),

@@ -24,6 +24,7 @@ from ebsdsg_ml.protocol import TrainingConfig, TrainingConfigError
 from ebsdsg_ml.training import TrainingError, TrainingResult, resolve_precision, train
 from ebsdsg_ml.transforms import TransformError
 from ebsdsg_sim.detector import Detector
+from ebsdsg_sim.device import DeviceError
 
 FAST: dict[str, Any] = {
     "batch_size": 16,
@@ -260,6 +261,24 @@ def test_lightning_is_quiet(
     assert [p.name for p in clean_dir.iterdir()] == ["run"]
     assert torch.equal(torch.random.get_rng_state(), global_state)
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_device_that_is_not_there_leaves_no_run(
+    dataset: Path, trained: TrainingResult, tmp_path: Path
+) -> None:
+    config = TrainingConfig(epochs=1, **FAST)
+    with pytest.raises(DeviceError, match="cuda:99"):
+        train(config, dataset, tmp_path, validation_fold=0, device="cuda:99")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(DeviceError, match="cuda:99"):
+        PatternModel.load(trained.model_path, device="cuda:99")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_one_gpu_is_chosen_by_its_number(dataset: Path, tmp_path: Path) -> None:
+    config = TrainingConfig(epochs=1, **{**FAST, "precision": "auto"})
+    result = train(config, dataset, tmp_path, validation_fold=0, device="cuda:0")
+    assert (result.device, result.precision) == ("cuda:0", "bfloat16")
 
 
 def test_what_was_computed_with_is_recorded(dataset: Path, tmp_path: Path) -> None:

@@ -80,6 +80,9 @@ def test_enantiomorphs_need_the_prime_5():
         (227, 216, 1, [227, 216], "translationengleiche"),
         (225, 225, 1, [225], "same"),
         (229, 216, 4, [229, 217, 215, 216], "general"),
+        (225, 87, 5, [225, 139, 87, 87], "general"),
+        (123, 123, 7, [123, 123], "isomorphic"),
+        (169, 170, 35, [169, 169, 170], "klassengleiche"),
     ],
 )
 def test_chains(top, bottom, k_index, groups, kind):
@@ -90,7 +93,8 @@ def test_chains(top, bottom, k_index, groups, kind):
     assert found.t_index == orders[0] // orders[1]
     for step, below in zip(found.steps, groups[1:], strict=True):
         assert step.subgroup == below
-        options = maximal_k_subgroups(step.supergroup) + maximal_t_subgroups(step.supergroup)
+        options = maximal_k_subgroups(step.supergroup, (2, 3, 5, 7))
+        options += maximal_t_subgroups(step.supergroup)
         assert step in options
 
 
@@ -112,6 +116,12 @@ def test_confusions_of_the_paper():
 def test_groups_that_do_not_exist():
     with pytest.raises(SymmetryError):
         maximal_k_subgroups(231)
+
+
+@pytest.mark.parametrize("kinds", ["z", "kz", ""])
+def test_kinds_that_do_not_exist(kinds):
+    with pytest.raises(SymmetryError, match="must be letters of kti"):
+        subgroup_graph((221, 225), kinds)
 
 
 @pytest.mark.parametrize("prime", [2, 3])

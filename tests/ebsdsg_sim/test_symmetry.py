@@ -220,3 +220,9 @@ def test_search_agrees_with_spglib(shared):
             assert again.number == group, (name, tolerance)
             primitive = len(set(again.std_mapping_to_primitive.tolist()))
             assert disorder(ours, symprec=tolerance).n_atoms_primitive == primitive
+
+
+def test_a_supercell_is_standardised_without_a_word(caplog):
+    standard = standardize(np.diag([0.72, 0.36, 0.36]), [[0, 0, 0], [0.5, 0, 0]], ["Ni", "Ni"])
+    assert standard.space_group == 221
+    assert caplog.records == []

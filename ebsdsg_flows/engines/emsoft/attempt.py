@@ -104,9 +104,10 @@ class Attempt:
         Raises
         ------
         EngineFailure
-            Unless it ended by itself, said that it had finished and reported no error.
+            Unless it is of EMsoft 5.0, ended by itself, said that it had finished and reported no
+            error.
         """
-        from ebsdsg_flows.engines.emsoft.outcome import judge
+        from ebsdsg_flows.engines.emsoft.outcome import check_version, judge
         from ebsdsg_flows.engines.emsoft.progress import MasterProgress
         from ebsdsg_flows.engines.emsoft.supervise import Limits, run_program
 
@@ -114,6 +115,7 @@ class Attempt:
         energies = MasterProgress(total, done)
 
         def on_line(line: str) -> None:
+            check_version(program, line)
             if stage == "energies" and energies.feed(line):
                 self.progress(stage, energies.energies_done, total)
                 if energies.seconds_left is not None:
@@ -121,7 +123,7 @@ class Attempt:
 
         def before_end(reason: Reason) -> None:
             if reason == "asked to leave":
-                self.control.ending(QUEUE_ENDED.failure(f"{program} is being ended"))
+                self.leaving(program)
 
         ended = run_program(
             [self.installation.program(program), f"{program}.nml"],
@@ -140,6 +142,10 @@ class Attempt:
             raise self._full_disk(failure, ended) from None
         return ended.output
 
+    def leaving(self, program: str) -> None:
+        """Have it recorded that a program is ended because this worker was asked to leave."""
+        self.control.ending(QUEUE_ENDED.failure(f"{program} is being ended"))
+
     def _walltime(self) -> float:
         """Seconds for one stage: the limit, or what the queue still gives."""
         limit = self.control.walltime or self.settings.emsoft_walltime * 3600
@@ -148,8 +154,18 @@ class Attempt:
             limit = max(1.0, min(limit, left - QUEUE_MARGIN - self.settings.emsoft_grace))
         return limit
 
-    def check_space(self) -> None:
+    def check_space(self, *, resuming: bool = False) -> None:
         """Refuse to begin a master pattern that the disk cannot hold.
+
+        Parameters
+        ----------
+        resuming : whether there is a file that may be continued.
+
+        Notes
+        -----
+        There are two files at the end, the run's and the copy that gets the final name.  A resume
+        has three at a time: the fresh one, the copy of what is continued, and that copy's own while
+        it is settled.
 
         Raises
         ------
@@ -158,7 +174,8 @@ class Attempt:
         """
         p = self.parameters
         side, sites, n = 2 * p.npx + 1, len(self.crystal.sites), len(p.energies)
-        need = 8 * n * side * side * (sites + 1) + 12 * n * p.mc_pixels**2 + SPARE_BYTES
+        one = 8 * n * side * side * (sites + 1) + 12 * n * p.mc_pixels**2
+        need = (3 if resuming else 2) * one + SPARE_BYTES
         free = shutil.disk_usage(self.run.path).free
         if free < need:
             raise DISK_FULL.failure(

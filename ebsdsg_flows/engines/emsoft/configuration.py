@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RESOURCES = ("opencl", "resources/RandomSeeds.data", "resources/templatecodes.txt")
 LONGEST_FOLDER = 400
-"""EMsoft keeps file names in 512 characters and cuts longer ones without a word."""
+"""Bytes; EMsoft keeps file names in 512 of them and cuts longer ones without a word."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,14 @@ class Installation:
         Raises
         ------
         EngineFailure
-            If none is named, or it lacks what EMsoft reads at run time.
+            If none is named, EMsoft would cut its name, or it lacks what EMsoft reads at run time.
         """
         folder = settings.emsoft_path or _from_environment() or _from_configuration_file()
         if folder is None:
             raise CONFIGURATION.failure(
                 "no EMsoft installation is named; set EBSDSG_EMSOFT_PATH to its folder"
             )
+        _check_length(folder, "EMsoft's folder has too long a name")
         missing = [name for name in RESOURCES if not (folder / name).exists()]
         if missing:
             raise CONFIGURATION.failure(
@@ -98,11 +99,7 @@ class RunFolder:
         EngineFailure
             If EMsoft would cut the name.
         """
-        if len(str(path)) > LONGEST_FOLDER:
-            raise CONFIGURATION.failure(
-                f"the data root is too deep: {path} has {len(str(path))} characters, EMsoft "
-                f"can do with {LONGEST_FOLDER}"
-            )
+        _check_length(path, "the data root is too deep")
         folder = cls(path)
         for part in (folder.data, folder.crystals, folder.temporary):
             part.mkdir(parents=True, exist_ok=True)
@@ -143,9 +140,17 @@ class RunFolder:
         }
 
 
+def _check_length(path: Path, what: str) -> None:
+    """Refuse a folder whose name EMsoft would cut; what counts are bytes, two for an umlaut."""
+    if (length := len(os.fsencode(path))) > LONGEST_FOLDER:
+        raise CONFIGURATION.failure(
+            f"{what}: {path} has {length} bytes, EMsoft can do with {LONGEST_FOLDER}"
+        )
+
+
 def _from_environment() -> Path | None:
     named = os.environ.get("EMSOFTPATHNAME")
-    return Path(named) if named else None
+    return Path(named).expanduser().absolute() if named else None
 
 
 def _from_configuration_file() -> Path | None:
@@ -156,7 +161,7 @@ def _from_configuration_file() -> Path | None:
         named = json.loads(path.read_text(encoding="utf-8", errors="replace"))["EMsoftpathname"]
     except (ValueError, KeyError, TypeError):
         raise CONFIGURATION.failure(f"{path} is not readable as EMsoft's configuration") from None
-    return Path(named)
+    return Path(named).expanduser().absolute()
 
 
 def threads_of(settings: Settings) -> int:

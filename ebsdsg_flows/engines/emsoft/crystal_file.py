@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LARGEST_SOURCE = 512
 LARGEST_ATOMIC_NUMBER = 98
+LARGEST_SITES = 250
+"""Length of EMsoft's lists of sites, ``maxpasym`` (EMsoft 5.0, ``Source/EMsoftLib/local.f90``)."""
 SYSTEMS = ((2, 7), (15, 6), (74, 3), (142, 2), (167, 5), (194, 4), (230, 1))
 """Last space group of EMmkxtal's crystal systems: triclinic 7, monoclinic 6, orthorhombic 3,
 tetragonal 2, trigonal 5, hexagonal 4, cubic 1."""
@@ -137,14 +139,19 @@ def check_expressible(crystal: Crystal) -> None:
     Raises
     ------
     EngineFailure
-        If the axes are not the standard ones, a site has occupancy 0 or Debye-Waller factor 0
-        (EMsoft would silently make them 1 and 0.004 nm^2), or an element has no scattering factors.
+        If the axes are not the standard ones, there are too many sites, a site has occupancy 0 or
+        Debye-Waller factor 0 (EMsoft would silently make them 1 and 0.004 nm^2), or an element has
+        no scattering factors.
     """
     try:
         if not rhombohedral(crystal):
             origin_setting(crystal)
     except MasterPatternFileError as error:
         raise INEXPRESSIBLE.failure(str(error)) from None
+    if len(crystal.sites) > LARGEST_SITES:
+        raise INEXPRESSIBLE.failure(
+            f"{crystal.name} has {len(crystal.sites)} sites, EMsoft can do with {LARGEST_SITES}"
+        )
     for number, site in enumerate(crystal.sites, 1):
         label = f"{crystal.name}: site {number} ({site.element})"
         if site.occupancy == 0:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ebsdsg_flows.engines.emsoft.crystal_file import PROMPTS, WYCKOFF, Step
 from ebsdsg_flows.engines.emsoft.failures import (
@@ -19,14 +20,21 @@ from ebsdsg_flows.engines.emsoft.failures import (
     CRYSTAL_REJECTED,
     DIALOGUE_STUCK,
     MISSING_PROGRAM,
+    QUEUE_ENDED,
     recognise,
 )
+from ebsdsg_flows.engines.emsoft.outcome import check_version, ended_by_signal
+from ebsdsg_flows.leaving import asked_to_leave, noticing_sigterm
 
 if TYPE_CHECKING:
+    import pexpect
+
     from ebsdsg_flows.engines.base import EngineFailure
 
 TIMEOUT = 60.0
 """Longest wait for the next question [s]."""
+POLL_SECONDS = 0.5
+"""How often a wait is interrupted to see whether this worker was asked to leave."""
 
 
 def converse(
@@ -36,6 +44,7 @@ def converse(
     environment: Mapping[str, str],
     folder: Path,
     timeout: float = TIMEOUT,
+    before_end: Callable[[], None] = lambda: None,
 ) -> str:
     """Give the answers to the program, each when it is asked for.
 
@@ -46,6 +55,7 @@ def converse(
     environment : complete environment of the program.
     folder : current directory of the program.
     timeout : longest wait for the next question [s].
+    before_end : called before the program is ended because this worker was asked to leave.
 
     Returns
     -------
@@ -54,16 +64,30 @@ def converse(
     Raises
     ------
     EngineFailure
-        If the program cannot be started, asks something else, repeats other numbers, stops early,
-        waits for ever, or ends without success.
+        If the program cannot be started, is not of EMsoft 5.0, asks something else, repeats other
+        numbers, stops early, waits for ever, ends without success, or this worker is asked to
+        leave.
     """
+    with noticing_sigterm():
+        return _converse(command, steps, environment, folder, timeout, before_end)
+
+
+def _converse(
+    command: Sequence[str],
+    steps: Sequence[Step],
+    environment: Mapping[str, str],
+    folder: Path,
+    timeout: float,
+    before_end: Callable[[], None],
+) -> str:
     import pexpect
 
     screen = _Screen()
+    program, *arguments = command
     try:
         child = pexpect.spawn(
-            command[0],
-            list(command[1:]),
+            program if arguments else _as_one_word(program),
+            arguments,
             env=dict(environment),
             cwd=str(folder),
             echo=False,
@@ -72,8 +96,8 @@ def converse(
             timeout=timeout,
             dimensions=(100, 1000),
         )
-    except pexpect.ExceptionPexpect as error:
-        raise MISSING_PROGRAM.failure(f"{command[0]}: {str(error).splitlines()[0]}") from None
+    except (pexpect.ExceptionPexpect, OSError) as error:
+        raise MISSING_PROGRAM.failure(f"{program}: {str(error).splitlines()[0]}") from None
     child.logfile_read = screen
     child.delaybeforesend = None
     texts = [*PROMPTS, *WYCKOFF]
@@ -81,7 +105,8 @@ def converse(
     try:
         last: Step | None = None
         for step in steps:
-            found = child.expect_exact(patterns)
+            found = _wait(child, patterns, timeout, screen, before_end)
+            check_version("EMmkxtal", screen.text)
             before = str(child.before)
             if found == len(texts):
                 raise _ended_early(child, screen, f"it ended instead of asking “{step.prompt}”")
@@ -101,7 +126,7 @@ def converse(
                 _check_echo(last, before, screen)
             child.sendline(step.answer)
             last = step
-        if child.expect_exact([pexpect.EOF, pexpect.TIMEOUT]) == 1:
+        if _wait(child, [pexpect.EOF, pexpect.TIMEOUT], timeout, screen, before_end) == 1:
             raise DIALOGUE_STUCK.failure(
                 f"it did not end within {timeout:g} s{_after(last)}; the screen ends with: "
                 f"{screen.end()}",
@@ -113,6 +138,30 @@ def converse(
         return screen.text
     finally:
         child.close(force=True)
+
+
+def _wait(
+    child: pexpect.spawn[str],
+    patterns: list[Any],
+    timeout: float,
+    screen: _Screen,
+    before_end: Callable[[], None],
+) -> int:
+    """Which of the patterns comes first, the last of which is the time-out."""
+    until = time.monotonic() + timeout
+    while True:
+        left = max(0.0, until - time.monotonic())
+        found = int(child.expect_exact(patterns, timeout=min(POLL_SECONDS, left)))
+        if asked_to_leave():
+            before_end()
+            raise QUEUE_ENDED.failure("EMmkxtal was ended", log_tail=screen.tail())
+        if found < len(patterns) - 1 or left <= POLL_SECONDS:
+            return found
+
+
+def _as_one_word(program: str) -> str:
+    """A program's name that pexpect, given no arguments, does not take for a command line."""
+    return re.sub(r"""([\s'"\\])""", r"\\\1", program)
 
 
 def _check_echo(step: Step, shown: str, screen: _Screen) -> None:
@@ -139,6 +188,8 @@ def _ended_early(child: object, screen: _Screen, what: str) -> EngineFailure:
     if found := recognise(screen.text):
         kind, line = found
         return kind.failure(f"EMmkxtal: {line}", log_tail=tail, exit_code=code)
+    if signal:
+        return ended_by_signal("EMmkxtal", -signal, tail)
     return CRYSTAL_REJECTED.failure(
         f"{what} (exit code {code}); the screen ends with: {screen.end()}",
         log_tail=tail,

@@ -6,6 +6,7 @@ what is done there, and what is kept of it, is in :mod:`.stages`.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from dataclasses import dataclass
@@ -13,10 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from uuid import uuid4
 
-from ebsdsg_flows.engines.base import Control, Engine, EngineResult, Progress
+from ebsdsg_flows.engines.base import Control, Engine, EngineFailure, EngineResult, Progress
 from ebsdsg_flows.engines.emsoft.attempt import Attempt
+from ebsdsg_flows.engines.emsoft.broken_file import naming_a_full_disk
 from ebsdsg_flows.engines.emsoft.configuration import Installation, RunFolder, threads_of
-from ebsdsg_flows.engines.emsoft.failures import CONFIGURATION, INEXPRESSIBLE
+from ebsdsg_flows.engines.emsoft.failures import CONFIGURATION
+from ebsdsg_flows.engines.emsoft.namelist import LARGEST_INTEGER
+from ebsdsg_flows.engines.emsoft.refusals import check_bins, check_simulable
 from ebsdsg_flows.engines.emsoft.stages import (
     make_crystal_file,
     make_master_pattern,
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from ebsdsg_sim.parameters import SimulationParameters
 
 EMSOFT_VERSION = "5.0.4"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -77,6 +83,12 @@ class EMsoftEngine(Engine):
                 f"max_scatterings = {parameters.max_scatterings}: EMMCOpenCL stops every electron "
                 f"after {EMSOFT_SCATTERINGS} scatterings; write max_scatterings: 300"
             )
+        if self.monte_carlo == "cpu" and parameters.n_electrons > LARGEST_INTEGER:
+            raise ValueError(
+                f"n_electrons = {parameters.n_electrons}: EMMC counts to {LARGEST_INTEGER}; write "
+                "fewer, or use monte_carlo: opencl"
+            )
+        check_bins(parameters)
         for name in ("absorption_length", "thickness"):
             if getattr(parameters, name) != "emsoft":
                 raise ValueError(
@@ -105,9 +117,10 @@ class EMsoftEngine(Engine):
         control: Control | None = None,
     ) -> dict[str, Any]:
         """See :meth:`ebsdsg_flows.engines.base.Engine.compute_monte_carlo`."""
-        attempt = self._attempt(crystal, parameters, path, progress, control)
-        make_crystal_file(attempt)
-        make_monte_carlo(attempt)
+        with naming_a_full_disk():
+            attempt = self._attempt(crystal, parameters, path, progress, control)
+            make_crystal_file(attempt)
+            make_monte_carlo(attempt)
         shutil.rmtree(attempt.run.data, ignore_errors=True)
         return {"stage_seconds": attempt.stage_seconds, "cpu_seconds": attempt.cpu_seconds}
 
@@ -120,7 +133,8 @@ class EMsoftEngine(Engine):
         control: Control | None = None,
     ) -> EngineResult:
         """See :meth:`ebsdsg_flows.engines.base.Engine.simulate`."""
-        return _compute(self._attempt(crystal, parameters, path, progress, control), path)
+        with naming_a_full_disk():
+            return _compute(self._attempt(crystal, parameters, path, progress, control), path)
 
     def _attempt(
         self,
@@ -131,7 +145,6 @@ class EMsoftEngine(Engine):
         control: Control | None,
     ) -> Attempt:
         """An attempt in a folder of its own, if the engine can do what is asked."""
-        from ebsdsg_flows.engines.emsoft.crystal_file import rhombohedral
         from ebsdsg_flows.settings import get_settings
         from ebsdsg_sim.crystal import Crystal
 
@@ -141,9 +154,7 @@ class EMsoftEngine(Engine):
         except ValueError as error:
             raise CONFIGURATION.failure(str(error)) from None
         built = Crystal.from_dict(crystal)
-        if rhombohedral(built):
-            # EMEBSDmaster refuses such a cell, long after EMmkxtal and the Monte Carlo took it
-            raise INEXPRESSIBLE.failure(f"{built.name} is on rhombohedral axes; use hexagonal ones")
+        check_simulable(built)
         folder = settings.root / "emsoft" / "simulations" / path.stem[:2] / path.stem
         stamp = time.strftime("%Y%m%dT%H%M%S")
         return Attempt(
@@ -165,19 +176,23 @@ def _compute(attempt: Attempt, path: Path) -> EngineResult:
 
     if path.is_file():
         # a worker that died here had only to say that it was finished
-        check_master(path, attempt.crystal, attempt.parameters)
-        return _result(attempt, path)
+        try:
+            check_master(path, attempt.crystal, attempt.parameters)
+        except EngineFailure as failure:
+            log.warning("%s is damaged and will be replaced: %s", path, failure)
+        else:
+            return _result(attempt, path)
     make_crystal_file(attempt)
     histograms = make_monte_carlo(attempt)
-    master, resumed = make_master_pattern(attempt, histograms)
+    master = make_master_pattern(attempt, histograms)
     check_master(master, attempt.crystal, attempt.parameters)
     _install(master, path)
-    result = _result(attempt, path, **resumed)
+    result = _result(attempt, path)
     _clean_up(attempt)
     return result
 
 
-def _result(attempt: Attempt, path: Path, **resumed: Any) -> EngineResult:
+def _result(attempt: Attempt, path: Path) -> EngineResult:
     """What is said of a finished file."""
     import hashlib
 
@@ -205,9 +220,22 @@ def _result(attempt: Attempt, path: Path, **resumed: Any) -> EngineResult:
             "gpu": attempt.gpu,
             "mean_strong": strong if None not in strong else [],
             "stage_seconds": attempt.stage_seconds,
-            **resumed,
+            **_restarted(path, len(pattern.energies)),
         },
     )
+
+
+def _restarted(path: Path, n_energies: int) -> dict[str, Any]:
+    """What the record says of a file in which energies were made by restarts; else nothing."""
+    from ebsdsg_flows.engines.emsoft.resume import corrected_below
+
+    below = corrected_below(path)
+    if not below:
+        return {}
+    return {
+        "resumed_after_energies": n_energies - below,
+        "restart": "depth weights corrected",
+    }
 
 
 def _install(made: Path, path: Path) -> None:

@@ -69,7 +69,12 @@ class Kind:
 
 
 MISSING_PROGRAM = Kind(
-    100, "missing program", "an EMsoft program is not there or cannot be run", Rule.REPAIR
+    100,
+    "missing program",
+    "an EMsoft program is not there or cannot be run",
+    Rule.REPAIR,
+    # what the dynamic loader says of a library, or of one that is too old
+    pattern=r"error while loading shared libraries|not found \(required by",
 )
 CONFIGURATION = Kind(
     101,
@@ -137,7 +142,7 @@ INPUT_MISSING = Kind(
     Rule.RETRY,
     pattern=r"Monte Carlo input file does not exist|This is not a proper HDF5 file"
     r"|does not contain (?:Monte Carlo|Master Pattern) header data|HDF_openFile:H5Fopen_f"
-    r"|Error opening file: (?!\S*EMsoftConfig)",
+    r"|Error opening file: (?!.*EMsoftConfig)",
 )
 ALREADY_COMPLETE = Kind(
     132,
@@ -241,6 +246,7 @@ KINDS: tuple[Kind, ...] = (
 """All of them; the numbers are stable."""
 
 _BY_CAUSE = (
+    MISSING_PROGRAM,
     DISK_FULL,
     OUT_OF_MEMORY,
     INEXPRESSIBLE,

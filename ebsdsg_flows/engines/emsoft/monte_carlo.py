@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
+from ebsdsg_flows.engines.emsoft.broken_file import reading
+from ebsdsg_flows.engines.emsoft.result_file import check_histograms
 from ebsdsg_flows.engines.emsoft.xtal_file import replace_crystal
 from ebsdsg_sim.atomic_file import new_file, sync
-from ebsdsg_sim.emsoft_layout import ASCII, text_of
+from ebsdsg_sim.emsoft_layout import ASCII, put, text_of
 from stores.identity import content_hash
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from ebsdsg_sim.parameters import SimulationParameters
 
 HISTOGRAMS = "EMData/MCOpenCL"
+READ_BY_EMEBSDMASTER = ("devid", "globalworkgrpsz")
+"""What EMEBSDmaster reads without asking whether it is there, and EMMC does not write (EMsoft 5.0,
+``Source/EMsoftHDFLib/EBSDmod.f90``, ``readEBSDMonteCarloFile``); the values are not used."""
 
 
 def monte_carlo_key(crystal: Crystal, parameters: SimulationParameters, program: str) -> str:
@@ -54,6 +59,29 @@ def keep(source: Path, store: Path) -> None:
         _copy(source, temporary, compressed=True)
 
 
+def check_kept(store: Path, parameters: SimulationParameters) -> None:
+    """Read a kept file whole: what cannot be read here could not be handed out.
+
+    Parameters
+    ----------
+    store : the file.
+    parameters : what it should be of.
+
+    Raises
+    ------
+    EngineFailure
+        If it is damaged or of something else.
+    """
+
+    def read(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            item[()]
+
+    with reading(store), h5py.File(store) as file:
+        file.visititems(read)
+    check_histograms(store, parameters)
+
+
 def hand_out(store: Path, target: Path, crystal: Crystal, source: str, xtal: str) -> None:
     """Make the file that EMEBSDmaster will add its master pattern to.
 
@@ -68,12 +96,26 @@ def hand_out(store: Path, target: Path, crystal: Crystal, source: str, xtal: str
     _copy(store, target, compressed=False)
     with h5py.File(target, "r+") as file:
         replace_crystal(file, crystal, source)
-        name = file["NMLparameters/MCCLNameList"]
-        if text_of(name["xtalname"]).strip() != xtal:
-            del name["xtalname"]
-            name.create_dataset("xtalname", data=[xtal], dtype=ASCII)
-            _rename_in_text(file, xtal)
+        for key in READ_BY_EMEBSDMASTER:
+            if key not in file["NMLparameters/MCCLNameList"]:
+                put(file["NMLparameters/MCCLNameList"], key, 1)
+        name_crystal_file(file, xtal)
     sync(target)
+
+
+def name_crystal_file(file: h5py.File, xtal: str) -> None:
+    """Name the crystal file that EMsoft's later programs read again.
+
+    Parameters
+    ----------
+    file : with a Monte Carlo, open for writing.
+    xtal : name in the folder of the crystal files.
+    """
+    for group in ("NMLparameters/MCCLNameList", "EMData/EBSDmaster"):
+        if "xtalname" in file.get(group, {}) and text_of(file[group]["xtalname"]).strip() != xtal:
+            del file[group]["xtalname"]
+            file[group].create_dataset("xtalname", data=[xtal], dtype=ASCII)
+            _rename_in_text(file, xtal)
 
 
 def _rename_in_text(file: h5py.File, xtal: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ebsdsg_flows.engines.emsoft.namelist import Namelist
+from ebsdsg_flows.engines.emsoft.namelist import LARGEST_INTEGER, Namelist
 from ebsdsg_sim.emsoft_layout import nominal_electrons
 from ebsdsg_sim.parameters import SimulationParameters
 
@@ -106,6 +106,8 @@ class CpuMonteCarloNamelist(_ElectronsNamelist):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._positive("num_el", "nthreads")
+        if self.num_el * self.nthreads > LARGEST_INTEGER:
+            self._refuse("num_el", f"at most {LARGEST_INTEGER} electrons for all threads together")
 
     @classmethod
     def of(

@@ -16,15 +16,17 @@ import numpy as np
 
 from ebsdsg_flows.engines.emsoft.configuration import Installation, RunFolder, threads_of
 from ebsdsg_flows.engines.emsoft.failures import INPUT_MISSING, WRONG_FILE
+from ebsdsg_flows.engines.emsoft.monte_carlo import name_crystal_file
 from ebsdsg_flows.engines.emsoft.namelists import PatternNamelist
-from ebsdsg_flows.engines.emsoft.outcome import judge
+from ebsdsg_flows.engines.emsoft.outcome import check_version, judge
 from ebsdsg_flows.engines.emsoft.supervise import Limits, run_program
 from ebsdsg_flows.engines.emsoft.xtal_file import write_xtal
-from ebsdsg_sim.emsoft_layout import text_of
 from ebsdsg_sim.hdf5 import MasterPatternFileError, read_master_pattern
 
 if TYPE_CHECKING:
     from ebsdsg_sim.detector import Detector
+
+CRYSTAL_FILE = "crystal.xtal"
 
 
 def project_patterns(
@@ -58,9 +60,9 @@ def project_patterns(
         raise INPUT_MISSING.failure(str(error)) from None
     run = RunFolder.make(folder / f"project-{uuid4().hex[:8]}")
     shutil.copyfile(master, run.data / "master.h5")
-    with h5py.File(master, "r") as file:
-        xtal = text_of(file["NMLparameters/MCCLNameList/xtalname"]).strip()
-    write_xtal(run.crystals / Path(xtal).name, pattern.crystal, "ebsdsg")
+    with h5py.File(run.data / "master.h5", "r+") as file:
+        name_crystal_file(file, CRYSTAL_FILE)  # the one in the file may be in any folder
+    write_xtal(run.crystals / CRYSTAL_FILE, pattern.crystal, "ebsdsg")
     angles = np.asarray(euler_angles, dtype=np.float64).reshape(-1, 3)
     lines = [f"{a:16.8f} {b:16.8f} {c:16.8f}" for a, b, c in angles]
     (run.data / "angles.txt").write_text("\n".join(["eu", str(len(angles)), *lines, ""]))
@@ -90,6 +92,7 @@ def project_patterns(
             settings.emsoft_walltime * 3600, settings.emsoft_stall, settings.emsoft_grace
         ),
     )
+    check_version("EMEBSD", ended.output)
     judge("EMEBSD", ended)
     patterns = _read(run.data / "patterns.h5", (len(angles), rows, columns))
     shutil.rmtree(run.path)

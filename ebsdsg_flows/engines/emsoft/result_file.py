@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
+import h5py
 import numpy as np
 
+from ebsdsg_flows.engines.emsoft.broken_file import reading
 from ebsdsg_flows.engines.emsoft.failures import WRONG_FILE
+from ebsdsg_flows.engines.emsoft.outcome import known_version
 from ebsdsg_flows.engines.emsoft.xtal_file import check_xtal
 from ebsdsg_sim.crystal import Crystal
-from ebsdsg_sim.hdf5 import (
-    MasterPatternFileError,
-    read_master_pattern,
-    read_monte_carlo,
-    read_unfinished,
-)
+from ebsdsg_sim.emsoft_layout import emmc_threads, text_of
+from ebsdsg_sim.hdf5 import read_master_pattern, read_monte_carlo, read_unfinished
 from ebsdsg_sim.masterpattern import MasterPattern
 from ebsdsg_sim.montecarlo import MonteCarlo
 from ebsdsg_sim.parameters import SimulationParameters
 
-Content = TypeVar("Content")
-
+MASTER = "EMData/EBSDmaster"
 _SAME = (
     *("voltage", "energy_min", "energy_step", "depth_max", "depth_step", "sample_tilt"),
     *("mc_pixels", "n_electrons"),
@@ -42,7 +38,30 @@ def check_monte_carlo(path: Path, crystal: Crystal, parameters: SimulationParame
     EngineFailure
         If the file is broken, of something else, or holds no electrons.
     """
-    monte_carlo, _, found = _read(read_monte_carlo, path, crystal)
+    check_xtal(path, crystal)
+    return check_histograms(path, parameters)
+
+
+def check_histograms(path: Path, parameters: SimulationParameters) -> MonteCarlo:
+    """As :func:`check_monte_carlo`, whatever the Debye-Waller factors of the crystal in the file.
+
+    Parameters
+    ----------
+    path : the file.
+    parameters : what it should be of.
+
+    Raises
+    ------
+    EngineFailure
+        If the file is broken, of other parameters, or holds no electrons.
+    """
+    with reading(path):
+        _check_version(path, "MCOpenCL")
+        return _histograms(path, parameters)
+
+
+def _histograms(path: Path, parameters: SimulationParameters) -> MonteCarlo:
+    monte_carlo, _, found = read_monte_carlo(path)
     check_parameters(path, found, parameters, master=False)
     side = parameters.mc_pixels
     if monte_carlo.accum_e.shape != (len(parameters.energies), side, side):
@@ -71,29 +90,51 @@ def check_master(path: Path, crystal: Crystal, parameters: SimulationParameters)
         If an energy is missing, a shape is wrong, a value is not finite or negative, a map is
         constant although electrons came back with its energy, or it is of something else.
     """
-    pattern = _read(read_master_pattern, path, crystal)
-    check_parameters(path, pattern.parameters, parameters, master=True)
-    check_maps(path, pattern, first=0)
+    check_xtal(path, crystal)
+    with reading(path):
+        pattern = read_master_pattern(path)
+        _check_version(path, "EBSDmaster")
+        check_parameters(path, pattern.parameters, parameters, master=True)
+        check_maps(path, pattern, first=0)
+        check_stereographic_maps(path, pattern, first=0)
     return pattern
 
 
-def lowest_energy(path: Path, crystal: Crystal, parameters: SimulationParameters) -> int:
+def lowest_energy(
+    path: Path,
+    crystal: Crystal,
+    parameters: SimulationParameters,
+    original: MonteCarlo | None = None,
+) -> int:
     """Index of the lowest energy that is finished and good in a file that a run left.
 
     Parameters
     ----------
     path : the file.
     crystal, parameters : what it should be of.
+    original : Monte Carlo with which it must have been made; ``None`` does not look.
 
     Raises
     ------
     EngineFailure
         If the file is broken, of something else, or none of its energies is finished; and as in
         :func:`check_master` for those that are.
+
+    Notes
+    -----
+    Directions tell which Monte Carlo it was: a run that continues another changes depths only.
     """
-    pattern, lowest = _read(read_unfinished, path, crystal)
-    check_parameters(path, pattern.parameters, parameters, master=True)
-    check_maps(path, pattern, first=lowest)
+    check_xtal(path, crystal)
+    with reading(path):
+        pattern, lowest = read_unfinished(path)
+        _check_version(path, "EBSDmaster")
+        check_parameters(path, pattern.parameters, parameters, master=True)
+        if original is not None and not np.array_equal(
+            pattern.monte_carlo.accum_e, original.accum_e
+        ):
+            raise WRONG_FILE.failure(f"{path.name} was made with another Monte Carlo")
+        check_maps(path, pattern, first=lowest)
+        check_stereographic_maps(path, pattern, first=lowest)
     return lowest
 
 
@@ -127,6 +168,34 @@ def check_maps(path: Path, pattern: MasterPattern, first: int) -> None:
                 raise WRONG_FILE.failure(f"{label} is {what} everywhere")
 
 
+def check_stereographic_maps(path: Path, pattern: MasterPattern, first: int) -> None:
+    """Check the stereographic maps, which other programs read and a continued run writes to.
+
+    Parameters
+    ----------
+    path : the file.
+    pattern : its other content.
+    first : index of the lowest finished energy.
+
+    Raises
+    ------
+    EngineFailure
+        If one is missing or of another shape, or a finished energy is not finite.
+    """
+    wanted = (len(pattern.energies), *pattern.north.shape[2:])
+    with h5py.File(path) as file:
+        for name in ("masterSPNH", "masterSPSH"):
+            if name not in file[MASTER]:
+                raise WRONG_FILE.failure(f"{path.name}: {name} is missing")
+            maps = file[MASTER][name][()]
+            if maps.shape != wanted:
+                raise WRONG_FILE.failure(
+                    f"{path.name}: {name} has shape {maps.shape} instead of {wanted}"
+                )
+            if not np.isfinite(maps[first:]).all():
+                raise WRONG_FILE.failure(f"{path.name}: {name} holds values that are not finite")
+
+
 def check_parameters(
     path: Path, found: SimulationParameters, asked: SimulationParameters, *, master: bool
 ) -> None:
@@ -145,16 +214,26 @@ def check_parameters(
     """
     for name in (*_SAME, "npx", "dmin", "bethe") if master else _SAME:
         there, wanted = np.asarray(getattr(found, name)), np.asarray(getattr(asked, name))
+        surplus = there - wanted if name == "n_electrons" else -1
+        if 0 <= surplus < _rounding(path):
+            continue  # EMMC gives all its threads the same number
         if there.shape != wanted.shape or not np.allclose(there, wanted, rtol=1e-6, atol=0):
             raise WRONG_FILE.failure(
                 f"{path.name}: {name} is {getattr(found, name)} instead of {getattr(asked, name)}"
             )
 
 
-def _read(reader: Callable[[Path], Content], path: Path, crystal: Crystal) -> Content:
-    """What a file of a crystal holds; that it is broken or of another crystal is a failure."""
-    check_xtal(path, crystal)
-    try:
-        return reader(path)
-    except MasterPatternFileError as error:
-        raise WRONG_FILE.failure(str(error)) from None
+def _check_version(path: Path, stage: str) -> None:
+    """Refuse a file of another EMsoft than 5.0."""
+    with h5py.File(path) as file:
+        version = text_of(file[f"EMheader/{stage}/Version"]).strip()
+    if not known_version(version):
+        raise WRONG_FILE.failure(
+            f"{path.name} was written by EMsoft {version}, this engine knows 5_0_x only"
+        )
+
+
+def _rounding(path: Path) -> int:
+    """EMMC runs fewer electrons than this beyond those asked for; 0 for EMMCOpenCL."""
+    with h5py.File(path) as file:
+        return emmc_threads(file) or 0

@@ -25,6 +25,7 @@ import h5py
 import numpy as np
 
 from ebsdsg_flows.engines.base import EngineFailure
+from ebsdsg_flows.engines.emsoft.broken_file import reading
 from ebsdsg_flows.engines.emsoft.result_file import lowest_energy
 from ebsdsg_sim.atomic_file import new_file, sync
 from ebsdsg_sim.crystal import Crystal
@@ -34,6 +35,9 @@ from ebsdsg_sim.parameters import SimulationParameters
 from ebsdsg_sim.structure_factors import absorption_length
 
 MARK = "ebsdsg_restart"
+CORRECTED_BELOW = "ebsdsg_corrected_below"
+"""Attribute of a file in which energies were made by a restart: the lowest index that was not."""
+
 DEPTHS = "EMData/MCOpenCL/accum_z"
 MASTER = "EMData/EBSDmaster"
 
@@ -54,28 +58,32 @@ class Unfinished:
     lowest: int
 
 
-def best_unfinished(
-    files: Iterable[Path], crystal: Crystal, parameters: SimulationParameters
-) -> Unfinished | None:
-    """The file with most energies that can be trusted.
+def unfinished(
+    files: Iterable[Path],
+    original: MonteCarlo,
+    crystal: Crystal,
+    parameters: SimulationParameters,
+) -> list[Unfinished]:
+    """The files that can be trusted, that with most energies first.
 
     Parameters
     ----------
     files : what earlier runs left.
+    original : the Monte Carlo of the simulation; what was made with another one is not continued.
     crystal, parameters : what it must be of.
 
     Returns
     -------
-    ``None`` if there is none with at least one good energy; a run that was stopped before its first
-    energy was stored cannot be restarted, EMsoft would compute it without a wavelength.
+    Those with at least one good energy; a run that was stopped before its first energy was stored
+    cannot be restarted, EMsoft would compute it without a wavelength.
     """
     found = []
     for path in files:
         try:
-            found.append(Unfinished(path, lowest_energy(path, crystal, parameters)))
+            found.append(Unfinished(path, lowest_energy(path, crystal, parameters, original)))
         except EngineFailure as failure:
             log.warning("%s cannot be continued: %s", path, failure)
-    return min(found, key=lambda unfinished: unfinished.lowest, default=None)
+    return sorted(found, key=lambda leftover: leftover.lowest)
 
 
 def copy_for_restart(
@@ -104,8 +112,9 @@ def copy_for_restart(
         If the copy is not good.
     """
     shutil.copyfile(source.path, target)
-    settle(target, original)
-    lowest = lowest_energy(target, crystal, parameters)
+    with reading(target):
+        settle(target, original)
+    lowest = lowest_energy(target, crystal, parameters, original)
     if lowest > 0:
         thinned, scale = thin_out(original, crystal, lowest)
         with h5py.File(target, "r+") as file:
@@ -178,7 +187,20 @@ def settle(path: Path, original: MonteCarlo) -> bool:
                     group[name][index] = group[name][index] * factor
             file[DEPTHS][...] = _as_stored(original.accum_z)
             del file.attrs[MARK]
+            if finished and CORRECTED_BELOW not in file.attrs:
+                file.attrs[CORRECTED_BELOW] = mark["below"]
     return True
+
+
+def corrected_below(path: Path) -> int:
+    """Number of the lowest energies that were made by restarts and corrected; mostly 0.
+
+    Parameters
+    ----------
+    path : a settled file.
+    """
+    with h5py.File(path) as file:
+        return int(file.attrs.get(CORRECTED_BELOW, 0))
 
 
 def _thinned(counts: np.ndarray, factors: np.ndarray) -> np.ndarray:

@@ -6,12 +6,17 @@ the crystal, an unfinished master pattern is continued from a verified copy.
 
 from __future__ import annotations
 
+import logging
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ebsdsg_flows.engines.base import EngineFailure
 
 if TYPE_CHECKING:
     from ebsdsg_flows.engines.emsoft.attempt import Attempt
-    from ebsdsg_sim.montecarlo import MonteCarlo
+
+log = logging.getLogger(__name__)
 
 
 def make_crystal_file(attempt: Attempt) -> None:
@@ -34,7 +39,12 @@ def make_crystal_file(attempt: Attempt) -> None:
         program = attempt.installation.program("EMmkxtal")
         environment = attempt.run.environment(attempt.installation)
         screen = make_xtal(
-            path, attempt.crystal, attempt.source, [program], environment=environment
+            path,
+            attempt.crystal,
+            attempt.source,
+            [program],
+            environment=environment,
+            before_end=lambda: attempt.leaving("EMmkxtal"),
         )
         (attempt.run.path / "EMmkxtal.log").write_text(screen, encoding="utf-8")
 
@@ -51,7 +61,8 @@ def make_monte_carlo(attempt: Attempt) -> Path:
     EngineFailure
         If there is no GPU, the program fails, or its file is not what was asked for.
     """
-    from ebsdsg_flows.engines.emsoft.monte_carlo import keep, monte_carlo_key
+    from ebsdsg_flows.engines.emsoft.leftovers import CHECKED_MONTE_CARLO, earlier_monte_carlo
+    from ebsdsg_flows.engines.emsoft.monte_carlo import check_kept, keep, monte_carlo_key
     from ebsdsg_flows.engines.emsoft.namelists import CpuMonteCarloNamelist, MonteCarloNamelist
     from ebsdsg_flows.engines.emsoft.outcome import check_cell
     from ebsdsg_flows.engines.emsoft.result_file import check_monte_carlo
@@ -60,6 +71,15 @@ def make_monte_carlo(attempt: Attempt) -> Path:
     key = monte_carlo_key(attempt.crystal, attempt.parameters, program)
     kept = attempt.settings.root / "emsoft" / "montecarlo" / key[:2] / f"{key}.h5"
     if kept.is_file():
+        try:
+            check_kept(kept, attempt.parameters)
+        except EngineFailure as failure:
+            log.warning("%s is damaged and will be replaced: %s", kept, failure)
+        else:
+            return kept
+    if (earlier := earlier_monte_carlo(attempt)) is not None:
+        keep(earlier, kept)
+        earlier.unlink(missing_ok=True)
         return kept
     with attempt.stage("monte carlo", program):
         attempt.progress("monte carlo", 0, 1)
@@ -82,12 +102,13 @@ def make_monte_carlo(attempt: Attempt) -> Path:
         output = attempt.run_program(program, ("monte carlo", 0, 1))
         check_cell(output, attempt.crystal)
         check_monte_carlo(made, attempt.crystal, attempt.parameters)
+        made = made.replace(made.with_name(CHECKED_MONTE_CARLO))
         keep(made, kept)
         made.unlink()
     return kept
 
 
-def make_master_pattern(attempt: Attempt, kept: Path) -> tuple[Path, dict[str, Any]]:
+def make_master_pattern(attempt: Attempt, kept: Path) -> Path:
     """Stage 3: the master pattern, continued where an earlier run left it.
 
     Parameters
@@ -97,14 +118,18 @@ def make_master_pattern(attempt: Attempt, kept: Path) -> tuple[Path, dict[str, A
 
     Returns
     -------
-    master : the file, which only this run has.
-    resumed : what the record says of the run that was continued; empty if none was.
+    The file, which only this run has.
 
     Raises
     ------
     EngineFailure
         If the disk is too small or the program fails.
     """
+    from ebsdsg_flows.engines.emsoft.leftovers import (
+        continue_best,
+        earlier_masters,
+        setting_aside,
+    )
     from ebsdsg_flows.engines.emsoft.monte_carlo import hand_out
     from ebsdsg_flows.engines.emsoft.outcome import check_cell
     from ebsdsg_flows.engines.emsoft.result_file import check_monte_carlo
@@ -113,37 +138,25 @@ def make_master_pattern(attempt: Attempt, kept: Path) -> tuple[Path, dict[str, A
     n = len(attempt.parameters.energies)
     master = attempt.run.data / "master.h5"
     with attempt.stage("master pattern", "EMEBSDmaster"):
-        attempt.check_space()
+        attempt.check_space(resuming=bool(earlier_masters(attempt)))
         hand_out(kept, master, attempt.crystal, attempt.source, attempt.xtal)
         original = check_monte_carlo(master, attempt.crystal, attempt.parameters)
-        lowest = _continue(attempt, master, original)
-        resumed: dict[str, Any] = {}
-        if lowest is not None:
-            done = n - lowest
-            resumed = {"resumed_after_energies": done, "restart": "depth weights corrected"}
+        earlier = continue_best(attempt, master, original)
+        done = 0 if earlier is None else n - earlier.lowest
+        if earlier is not None:
             attempt.progress("energies", done, n)
-        if lowest != 0:
-            done = 0 if lowest is None else n - lowest
-            _write_master_namelists(attempt, restart=lowest is not None)
-            output = attempt.run_program("EMEBSDmaster", ("energies", done, n))
+        if done < n:
+            _write_master_namelists(attempt, restart=earlier is not None)
+            with (
+                nullcontext()
+                if earlier is None
+                else setting_aside(attempt, earlier, master, original)
+            ):
+                output = attempt.run_program("EMEBSDmaster", ("energies", done, n))
             check_cell(output, attempt.crystal)
             settle(master, original)
         attempt.progress("energies", n, n)
-    return master, resumed
-
-
-def _continue(attempt: Attempt, master: Path, original: MonteCarlo) -> int | None:
-    """Replace the fresh file by a copy of the best unfinished one; index of its last energy."""
-    from ebsdsg_flows.engines.emsoft.resume import best_unfinished, copy_for_restart
-
-    earlier = [path for path in sorted(attempt.folder.glob("*/data/master.h5")) if path != master]
-    best = best_unfinished(earlier, attempt.crystal, attempt.parameters)
-    if best is None:
-        return None
-    copy = master.with_name("restart.h5")
-    lowest = copy_for_restart(best, copy, original, attempt.crystal, attempt.parameters)
-    copy.replace(master)
-    return lowest
+    return master
 
 
 def _write_master_namelists(attempt: Attempt, *, restart: bool) -> None:

@@ -5,12 +5,13 @@ The direct writer is the named alternative to EMmkxtal; what it writes has the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from ebsdsg_flows.engines.emsoft.broken_file import DAMAGE
 from ebsdsg_flows.engines.emsoft.crystal_file import (
     answers,
     check_expressible,
@@ -40,6 +41,7 @@ def make_xtal(
     *,
     environment: Mapping[str, str],
     timeout: float = TIMEOUT,
+    before_end: Callable[[], None] = lambda: None,
 ) -> str:
     """Make a crystal file with EMmkxtal and check it.
 
@@ -51,6 +53,7 @@ def make_xtal(
     command : EMmkxtal and its arguments.
     environment : complete environment of the program.
     timeout : longest wait for a question [s].
+    before_end : called before EMmkxtal is ended because this worker was asked to leave.
 
     Returns
     -------
@@ -66,7 +69,14 @@ def make_xtal(
     if path.exists():
         raise FileExistsError(f"{path} exists, and EMmkxtal would overwrite it")
     steps = answers(crystal, path.name, source)
-    screen = converse(command, steps, environment=environment, folder=path.parent, timeout=timeout)
+    screen = converse(
+        command,
+        steps,
+        environment=environment,
+        folder=path.parent,
+        timeout=timeout,
+        before_end=before_end,
+    )
     check_xtal(path, crystal, source)
     return screen
 
@@ -131,7 +141,7 @@ def check_xtal(path: Path, crystal: Crystal, source: str | None = None) -> None:
     try:
         with h5py.File(path, "r") as file:
             differences = _differences(file["CrystalData"], crystal, source)
-    except (OSError, KeyError, ValueError) as error:
+    except DAMAGE as error:
         raise WRONG_FILE.failure(f"{path.name} is not a crystal file ({error})") from None
     if differences:
         raise CRYSTAL_DIFFERS.failure(f"{path.name}: {'; '.join(differences)}")

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ebsdsg_flows.settings import get_settings
+from tests.ebsdsg_flows.emsoft.bench import Bench
+
 FAKES = Path(__file__).parents[2] / "fakes" / "emsoft"
 PROGRAMS = ("EMmkxtal", "EMMCOpenCL", "EMMC", "EMEBSDmaster", "EMEBSD")
 
@@ -39,3 +42,18 @@ def emsoft(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Path:
 def xtal_environment(tmp_path: Path) -> dict[str, str]:
     """Environment in which EMmkxtal writes to the test's folder."""
     return {**os.environ, "EMXTALFOLDERPATHNAME": f"{tmp_path}/"}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, emsoft: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    orders = tmp_path / "orders.json"
+    for name, value in (
+        ("EMSOFT_STAND_IN", orders),
+        ("EBSDSG_ROOT", tmp_path / "root"),
+        ("EBSDSG_CONFIG_FILE", os.devnull),
+        ("EBSDSG_EMSOFT_PATH", emsoft),
+        ("EBSDSG_EMSOFT_GRACE", 0.5),
+    ):
+        monkeypatch.setenv(name, str(value))
+    get_settings.cache_clear()
+    return Bench(tmp_path / "root", orders)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
 import time
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,75 +14,13 @@ import h5py
 import numpy as np
 import pytest
 
-from ebsdsg_flows.engines import Control, EMsoftEngine, EngineFailure, make_engine
-from ebsdsg_flows.settings import get_settings
+from ebsdsg_flows.engines import EMsoftEngine, EngineFailure, make_engine
+from ebsdsg_flows.engines.emsoft.result_file import check_master, check_monte_carlo
+from ebsdsg_flows.engines.emsoft.resume import MARK
 from ebsdsg_sim.crystal import Crystal, Site
 from ebsdsg_sim.hdf5 import read_master_pattern
 from ebsdsg_sim.parameters import SimulationParameters
-from ebsdsg_sim.symmetry import hall_number_for
-
-TIC = Crystal(
-    "TiC",
-    (0.4328, 0.4328, 0.4328, 90, 90, 90),
-    225,
-    hall_number_for(225),
-    (Site("Ti", (0, 0, 0), 1, 0.003), Site("C", (0.5, 0.5, 0.5), 1, 0.0035)),
-)
-SMALL = SimulationParameters(npx=5, mc_pixels=51, n_electrons=224_999, max_scatterings=300)
-DIRECT = EMsoftEngine(crystal_file="direct")
-
-
-class Bench:
-    """One data root with stand-in programs that can be given orders."""
-
-    def __init__(self, root: Path, orders: Path) -> None:
-        self.root, self.orders = root, orders
-        self.stages: list[tuple[str, str]] = []
-        self.progress: list[tuple[str, int, int]] = []
-
-    def order(self, **orders: dict[str, Any]) -> None:
-        self.orders.write_text(json.dumps({f"{k} TiC.xtal": v for k, v in orders.items()}))
-
-    def simulate(
-        self,
-        key: str = "a" * 8,
-        engine: EMsoftEngine = DIRECT,
-        crystal: Crystal = TIC,
-        parameters: SimulationParameters = SMALL,
-        **control: Any,
-    ) -> Any:
-        get_settings.cache_clear()
-        return engine.simulate(
-            crystal.to_dict(),
-            parameters,
-            self.root / "master_patterns" / f"{key}.h5",
-            lambda *step: self.progress.append(step),
-            Control(stage=lambda *stage: self.stages.append(stage), **control),
-        )
-
-    def fail(self, key: str = "a" * 8, **arguments: Any) -> EngineFailure:
-        with pytest.raises(EngineFailure) as caught:
-            self.simulate(key, **arguments)
-        assert not (self.root / "master_patterns" / f"{key}.h5").exists()
-        return caught.value
-
-    def logs(self, program: str) -> list[Path]:
-        return sorted(self.root.glob(f"emsoft/simulations/*/*/*/{program}.log"))
-
-
-@pytest.fixture
-def bench(tmp_path: Path, emsoft: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    orders = tmp_path / "orders.json"
-    for name, value in (
-        ("EMSOFT_STAND_IN", orders),
-        ("EBSDSG_ROOT", tmp_path / "root"),
-        ("EBSDSG_CONFIG_FILE", tmp_path / "none.yaml"),
-        ("EBSDSG_EMSOFT_PATH", emsoft),
-        ("EBSDSG_EMSOFT_GRACE", 0.5),
-    ):
-        monkeypatch.setenv(name, str(value))
-    get_settings.cache_clear()
-    return Bench(tmp_path / "root", orders)
+from tests.ebsdsg_flows.emsoft.bench import SMALL, TIC, Bench
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +29,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, emsoft: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("unbroken")
         patch.setenv("EBSDSG_ROOT", str(folder))
-        patch.setenv("EBSDSG_CONFIG_FILE", str(folder / "none.yaml"))
+        patch.setenv("EBSDSG_CONFIG_FILE", os.devnull)
         patch.setenv("EBSDSG_EMSOFT_PATH", str(emsoft))
         return Bench(folder, folder / "orders.json").simulate(engine=EMsoftEngine()).path
 
@@ -141,6 +80,27 @@ def test_the_cpu_monte_carlo_is_another_simulation(bench: Bench) -> None:
     bench.simulate("b" * 8, engine=engine)
     assert bench.stages[-2:] == [("monte carlo", "EMMC"), ("master pattern", "EMEBSDmaster")]
     assert len(list(bench.root.glob("emsoft/montecarlo/*/*.h5"))) == 2
+
+
+def test_threads_that_do_not_divide_the_electrons_run_a_few_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EBSDSG_EMSOFT_THREADS", "8")
+    engine = EMsoftEngine(crystal_file="direct", monte_carlo="cpu")
+    parameters = replace(SMALL, n_electrons=100_001)
+    pattern = read_master_pattern(bench.simulate(engine=engine, parameters=parameters).path)
+    assert pattern.monte_carlo.n_electrons == pattern.monte_carlo.n_simulated == 100_008
+    (kept,) = bench.root.glob("emsoft/montecarlo/*/*.h5")
+    for asked in (100_000, 100_009):  # more than one electron per thread too many, or too few
+        with pytest.raises(EngineFailure, match="n_electrons"):
+            check_monte_carlo(kept, TIC, replace(SMALL, n_electrons=asked))
+
+
+def test_emmc_counts_electrons_in_32_bits() -> None:
+    many = replace(SMALL, n_electrons=4_000_000_000)
+    with pytest.raises(ValueError, match="EMMC counts to 2147483647"):
+        EMsoftEngine(monte_carlo="cpu").check(many)
+    EMsoftEngine().check(many)
 
 
 MASTER = [
@@ -208,7 +168,7 @@ def test_time_out_in_the_sixth_energy_is_resumed_to_the_same_numbers(
     assert len(bench.logs("EMMCOpenCL")) == 1
     with h5py.File(result.path) as a, h5py.File(unbroken) as b:
         name = "EMData/EBSDmaster/masterSPNH"
-        assert np.allclose(a[name][()], b[name][()], rtol=1e-3) and not a.attrs
+        assert np.allclose(a[name][()], b[name][()], rtol=1e-3) and MARK not in a.attrs
 
 
 def test_an_uncorrected_restart_would_have_been_brighter(
@@ -271,6 +231,34 @@ def test_missing_pieces_of_the_installation_are_named(
     assert "EBSDSG_EMSOFT_PATH" in bench.fail().message
     monkeypatch.setenv("EMSOFTPATHNAME", str(emsoft))
     bench.simulate()
+
+
+@pytest.mark.parametrize("program", ["EMmkxtal", "EMMCOpenCL", "EMEBSDmaster"])
+def test_another_version_of_emsoft_is_refused_at_its_first_line(
+    bench: Bench, emsoft: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(emsoft, copy)
+    monkeypatch.setenv("EBSDSG_EMSOFT_PATH", str(copy))
+    old = "#!/bin/sh\nprintf ' Source code version  : 4_3_0_abcdef\\n'\nsleep 300\n"
+    (copy / "bin" / program).write_text(old)
+    failure = bench.fail(engine=EMsoftEngine())
+    assert failure.code == 101 and f"{program} is of EMsoft 4_3_0_abcdef" in failure.message
+
+
+def test_a_file_of_another_version_of_emsoft_is_refused(bench: Bench) -> None:
+    path = bench.simulate().path
+    (kept,) = bench.root.glob("emsoft/montecarlo/*/*.h5")
+    for file_name, stage in ((path, "EBSDmaster"), (kept, "MCOpenCL")):
+        with h5py.File(file_name, "r+") as file:
+            del file[f"EMheader/{stage}/Version"]
+            text = h5py.string_dtype("ascii")
+            file[f"EMheader/{stage}"].create_dataset("Version", data=["4_3_0_abc"], dtype=text)
+    with pytest.raises(EngineFailure, match="4_3_0_abc"):
+        check_master(path, TIC, SMALL)
+    with pytest.raises(EngineFailure, match="4_3_0_abc"):
+        check_monte_carlo(kept, TIC, SMALL)
+    assert bench.simulate().report["engine_version"] == "5_0_4_d50c973"
 
 
 def test_what_emsoft_cannot_do_is_refused(bench: Bench) -> None:

@@ -9,8 +9,10 @@ import pytest
 
 from ebsdsg_flows.engines.base import EngineFailure
 from ebsdsg_flows.engines.emsoft.failures import KINDS, Rule, kind_of, recognise
-from ebsdsg_flows.engines.emsoft.outcome import SUCCESS, judge
+from ebsdsg_flows.engines.emsoft.outcome import SUCCESS, check_cell, judge
 from ebsdsg_flows.engines.emsoft.supervise import Ended
+from ebsdsg_sim.crystal import Crystal, Site
+from ebsdsg_sim.symmetry import hall_number_for
 
 RECORDED = {
     "EMMCOpenCL, nml file missing": 130,
@@ -107,6 +109,7 @@ def test_real_logs_of_good_runs_are_good(shared: Path) -> None:
     ("code", "output", "number"),
     [
         (0, "nothing", 160),
+        (127, "EMMC: error while loading shared libraries: libhdf5.so: cannot open", 100),
         (-11, "", 145),
         (-6, "Program received signal SIGABRT", 145),
         (-9, "", 146),
@@ -127,13 +130,53 @@ def test_other_ends_get_theirs(code: int, output: str, number: int) -> None:
     assert caught.value.code == number
 
 
+def test_the_end_of_emmc_is_known_by_its_last_line() -> None:
+    """As the source of EMsoft 5.0 prints it; it tells no time."""
+    whole = (
+        " All threads complete; saving data to file montecarlo.h5\n"
+        " Total number of electrons generated =         4000000\n"
+        " Number of electrons on detector       =         2412000\n"
+    )
+    judge("EMMC", ended(0, whole))
+    with pytest.raises(EngineFailure) as caught:
+        judge("EMMC", ended(0, " Completed electron #   1000000; BSE hits =    603000\n"))
+    assert caught.value.code == 160
+
+
 def test_a_warning_does_not_make_a_finished_program_fail() -> None:
     missing = "Error in json_parse_file: Error opening file: /home/x/.config/EMsoftConfig.json\n"
     assert recognise(missing) is None
+    fatal = missing.replace("/x/", "/ada lovelace/") + "Fatal error in routine X: y\n"
+    found = recognise(fatal)
+    assert found is not None and found[0].code == 144
     warned = "Monte Carlo input file does not exist\nFinal data stored in file x.h5\n"
     judge("EMEBSDmaster", ended(0, warned))
     with pytest.raises(EngineFailure):
         judge("EMEBSDmaster", ended(0, warned.split("\n")[0]))
+
+
+def cell_of(crystal: Crystal, weight: float) -> str:
+    """What EMsoft prints of a crystal of one element of that weight."""
+    density = crystal.density * weight / crystal.mean_atomic_weight
+    return (
+        f" Total number of atoms in the unit cell : {crystal.n_atoms:11d}\n"
+        f"Density, avZ, avA = {density:9.5f} {crystal.mean_atomic_number:9.5f},{weight:10.5f}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("element", "weight"), [("Tc", 98.9062), ("Bk", 251.0), ("Cf", 252.0), ("Ni", 58.6934)]
+)
+def test_the_density_is_that_of_emsofts_own_weights(element: str, weight: float) -> None:
+    crystal = Crystal(
+        *("x", (0.27, 0.27, 0.44, 90, 90, 120), 194, hall_number_for(194)),
+        (Site(element, (1 / 3, 2 / 3, 0.25), 1, 0.004),),
+    )
+    check_cell(cell_of(crystal, weight), crystal)
+    for other in (0.99, 1.01):
+        with pytest.raises(EngineFailure, match="density") as caught:
+            check_cell(cell_of(crystal, other * weight), crystal)
+        assert caught.value.code == 123
 
 
 def test_a_number_has_one_meaning_and_is_documented() -> None:

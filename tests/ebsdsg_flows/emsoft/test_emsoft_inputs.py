@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from ebsdsg_sim.hdf5 import read_master_pattern, write_master_pattern
 from ebsdsg_sim.parameters import SimulationParameters
 
 PAPER = SimulationParameters(n_electrons=2_000_000_000, max_scatterings=300)
+MOST = replace(PAPER, n_electrons=2**31 - 1)
 PATTERN = PatternNamelist("m.h5", "a.txt", "p.h5", 60, 60, 15000.0, 50.0, 10.0, 20.0)
 LISTS = (
     MonteCarloNamelist.of(PAPER, "Ni.xtal", "mc.h5", 1, 2),
@@ -92,6 +94,7 @@ def test_the_reference_namelists_come_out_the_same(shared: Path) -> None:
         (lambda: PatternNamelist("m", "a", "p", 60, 60, 1.0, 1.0, 1.0, 2.0, bitdepth="16"), "bit"),
         (lambda: PatternNamelist("m", "a", "p", 0, 60, 1.0, 1.0, 1.0, 2.0), "numsx"),
         (lambda: MonteCarloNamelist.of(PAPER, "x" * 401, "mc.h5", 1, 1), "xtalname"),
+        (lambda: CpuMonteCarloNamelist.of(MOST, "Ni.xtal", "mc.h5", 5), "all threads together"),
     ],
 )
 def test_wrong_values_are_refused_before_anything_runs(wrong: Any, text: str) -> None:
@@ -200,8 +203,6 @@ def test_compare_shows_scale_and_correlation_at_common_nodes(shared: Path, tmp_p
     with Image.open(picture) as image:
         assert image.size == (3 * 101 + 8, 101)
     pattern = read_master_pattern(folder / "TiC.h5")
-    from dataclasses import replace
-
     shifted = replace(
         pattern,
         energies=pattern.energies + 0.5,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import h5py
@@ -23,7 +25,7 @@ def settings(tmp_path: Path, emsoft: Path, monkeypatch: pytest.MonkeyPatch) -> P
     """File with the orders for the stand-in."""
     monkeypatch.setenv("EMSOFT_STAND_IN", str(tmp_path / "orders.json"))
     monkeypatch.setenv("EBSDSG_EMSOFT_PATH", str(emsoft))
-    monkeypatch.setenv("EBSDSG_CONFIG_FILE", str(tmp_path / "none.yaml"))
+    monkeypatch.setenv("EBSDSG_CONFIG_FILE", os.devnull)
     get_settings.cache_clear()
     return tmp_path / "orders.json"
 
@@ -35,6 +37,21 @@ def test_patterns_are_read_and_the_folder_is_removed(
     patterns = project_patterns(master, EULER, DETECTOR, tmp_path / "work")
     assert patterns.shape == (3, 40, 50) and patterns.dtype == np.float32
     assert list((tmp_path / "work").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["/data/xtal/TiC.xtal", "carbides/TiC.xtal"])
+def test_the_crystal_file_may_have_been_in_any_folder(
+    settings: Path, shared: Path, tmp_path: Path, name: str
+) -> None:
+    master = tmp_path / "master.h5"
+    shutil.copyfile(shared / "reference" / "emsoft" / "TiC.h5", master)
+    with h5py.File(master, "r+") as file:
+        for group in ("NMLparameters/MCCLNameList", "EMData/EBSDmaster"):
+            del file[group]["xtalname"]
+            file[group].create_dataset("xtalname", data=[name], dtype=h5py.string_dtype("ascii"))
+    before = master.read_bytes()
+    assert project_patterns(master, EULER, DETECTOR, tmp_path / "work").shape == (3, 40, 50)
+    assert master.read_bytes() == before
 
 
 def test_what_the_detector_says_is_in_the_namelist(

@@ -17,10 +17,10 @@ from ebsdsg_flows.engines.emsoft.result_file import lowest_energy
 from ebsdsg_flows.engines.emsoft.resume import (
     MARK,
     Unfinished,
-    best_unfinished,
     copy_for_restart,
     settle,
     thin_out,
+    unfinished,
 )
 from ebsdsg_sim.blochwave import BlochWaveSolver
 from ebsdsg_sim.depth_weights import depth_weights
@@ -132,8 +132,8 @@ def test_a_copy_is_restarted_and_the_original_is_not_touched(
     whole = read_master_pattern(shared / "reference" / "emsoft" / "TiC.h5")
     args = (whole.crystal, whole.parameters)
     before = stopped.read_bytes()
-    best = best_unfinished([stopped], *args)
-    assert best is not None and best.lowest == 6
+    (best,) = unfinished([stopped], whole.monte_carlo, *args)
+    assert best.lowest == 6
     copy = tmp_path / "copy.h5"
     assert copy_for_restart(best, copy, whole.monte_carlo, *args) == 6
     assert stopped.read_bytes() == before
@@ -153,8 +153,8 @@ def test_a_copy_is_restarted_and_the_original_is_not_touched(
                 group[name][:, index] = half[:, index] / factor
         group["lastEnergy"][0] = 5
     second = tmp_path / "second.h5"
-    best = best_unfinished([stopped, copy], *args)
-    assert best is not None and best.path == copy and best.lowest == 4
+    best, *others = unfinished([stopped, copy], whole.monte_carlo, *args)
+    assert best.path == copy and best.lowest == 4 and len(others) == 1
     assert copy_for_restart(best, second, whole.monte_carlo, *args) == 4
     assert settle(second, whole.monte_carlo) and not settle(second, whole.monte_carlo)
     with h5py.File(second) as file, h5py.File(stopped) as first:
@@ -197,6 +197,14 @@ def test_a_correction_that_is_broken_off_is_not_made_twice(
     assert {path.name for path in tmp_path.iterdir()} == {"stopped.h5", "copy.h5"}
 
 
+def test_a_file_of_another_monte_carlo_is_not_continued(shared: Path, stopped: Path) -> None:
+    whole = read_master_pattern(shared / "reference" / "emsoft" / "TiC.h5")
+    args = (whole.crystal, whole.parameters)
+    assert unfinished([stopped], whole.monte_carlo, *args)
+    other = replace(whole.monte_carlo, accum_e=whole.monte_carlo.accum_e[:, ::-1])
+    assert not unfinished([stopped], other, *args)
+
+
 def test_files_that_cannot_be_trusted_are_not_continued(
     shared: Path, stopped: Path, tmp_path: Path
 ) -> None:
@@ -204,13 +212,17 @@ def test_files_that_cannot_be_trusted_are_not_continued(
     args = (whole.crystal, whole.parameters)
     torn = tmp_path / "torn.h5"
     torn.write_bytes(stopped.read_bytes()[:100_000])
-    assert best_unfinished([torn, tmp_path / "none.h5"], *args) is None
+    mc = whole.monte_carlo
+    assert not unfinished([torn, tmp_path / "none.h5"], mc, *args)
     other = replace(whole.parameters, npx=51)
     with pytest.raises(EngineFailure):
         lowest_energy(stopped, whole.crystal, other)
     with pytest.raises(EngineFailure):
         lowest_energy(stopped, whole.crystal.with_debye_waller(0.005), whole.parameters)
-    for change in ("nan", "constant", "none"):
+    for change in (
+        *("nan", "constant", "none", "no disc", "disc nan", "disc shape"),
+        *("work groups", "no number", "groups"),
+    ):
         bad = tmp_path / f"{change}.h5"
         shutil.copyfile(stopped, bad)
         with h5py.File(bad, "r+") as file:
@@ -219,6 +231,21 @@ def test_files_that_cannot_be_trusted_are_not_continued(
                 group["mLPSH"][0, 8, 3, 3] = np.nan
             elif change == "constant":  # as after a restart before the first energy
                 group["mLPNH"][:, 10] = 0.3
+            elif change == "no disc":
+                del group["masterSPNH"]
+            elif change == "disc nan":
+                group["masterSPSH"][8, 3, 3] = np.nan
+            elif change == "disc shape":
+                del group["masterSPSH"]
+                group["masterSPSH"] = np.zeros((11, 3, 3), dtype=np.float32)
+            elif change == "work groups":  # a division by zero
+                file["NMLparameters/MCCLNameList/globalworkgrpsz"][0] = 0
+            elif change == "no number":
+                del group["numset"]
+                group["numset"] = np.array([b"?"])
+            elif change == "groups":
+                del file["CrystalData/AtomData"]
+                file.create_group("CrystalData/AtomData")
             else:
                 group["lastEnergy"][0] = -1
-        assert best_unfinished([bad], *args) is None
+        assert not unfinished([bad], mc, *args), change

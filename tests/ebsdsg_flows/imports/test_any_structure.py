@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,13 @@ from fake_materials_project import KEY, SIMPLE, FakeMaterialsProject, summary
 from pymatgen.core import Lattice, Structure
 
 from ebsdsg import read_structure
-from ebsdsg_flows.imports import ImportFailed
+from ebsdsg_flows.builders.run import build_structures
+from ebsdsg_flows.imports import ImportFailed, import_source
+from ebsdsg_flows.label_changes import labelled_structures
 from ebsdsg_flows.settings import get_settings
 from ebsdsg_flows.structures import StructureError
 from stores.collections import Stores
+from stores.states import now
 
 NIAL = Structure(Lattice.cubic(2.887), ["Ni", "Al"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
@@ -52,7 +56,7 @@ def test_an_identifier_is_asked_for_once(stores: Stores, connected: FakeMaterial
 
 
 def test_what_cannot_be_found_is_said(stores: Stores, connected: FakeMaterialsProject) -> None:
-    with pytest.raises(StructureError, match="'mp-999' is no file, and neither"):
+    with pytest.raises(StructureError, match="mp-999: not in database 2026"):
         read_structure("mp-999")
     with pytest.raises(StructureError, match="'NiAl' is no file, and neither"):
         read_structure("NiAl")
@@ -64,3 +68,45 @@ def test_without_a_key_it_is_asked_for(stores: Stores, server: FakeMaterialsProj
     with pytest.raises(ImportFailed, match="key"):
         read_structure("mp-23")
     assert not server.requests
+
+
+def test_why_an_import_failed_is_said(
+    stores: Stores, connected: FakeMaterialsProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EBSDSG_MP_RETRIES", "0")
+    get_settings.cache_clear()
+    connected.fail("status", status=500, times=99, when=lambda p: "material_ids" in p)
+    with pytest.raises(ImportFailed, match=r"mp-100 could not be imported: .*\(1 attempts\)"):
+        read_structure("mp-100")
+    connected.mend()
+    monkeypatch.setenv("EBSDSG_MP_API_KEY", "x" * 32)
+    get_settings.cache_clear()
+    with pytest.raises(ImportFailed, match=r"mp-100 could not be imported: .*key is refused"):
+        read_structure("mp-100")
+    monkeypatch.setenv("EBSDSG_MP_API_KEY", KEY)
+    get_settings.cache_clear()
+    assert read_structure("mp-100").formula == "Ni"
+
+
+def test_a_structure_that_became_unusable_is_not_given(stores: Stores, tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+
+    def label(structure: Structure) -> list[str]:
+        row = {"material_id": "mine-1", "structure": structure.as_dict()}
+        path.write_text(json.dumps(row), encoding="utf-8")
+        import_source(stores, path)
+        build_structures(stores)
+        return [document["key"] for document in labelled_structures(stores)]
+
+    assert label(NIAL) == ["mine-1"]
+    assert read_structure("mine-1").formula == "AlNi"
+    # as an import before the checks of today may have left it
+    stores.source_structures.update_one(
+        {"key": "mine-1"}, {"$set": {"structure.sites.1.abc": [0.1, 0, 0], "last_updated": now()}}
+    )
+    build_structures(stores)
+    assert list(labelled_structures(stores)) == []
+    with pytest.raises(StructureError, match=r"mine-1: atoms 1 .* overlap"):
+        read_structure("mine-1")
+    assert label(Structure(NIAL.lattice, ["Ni", "Ti"], NIAL.frac_coords)) == ["mine-1"]
+    assert read_structure("mine-1").formula == "TiNi"

@@ -84,6 +84,26 @@ class TestJsonLines:
         for part in ("not JSON", "not above 0", "not from 1 to 230", "given twice"):
             assert part in reasons
 
+    def test_structures_that_are_none_are_refused_and_the_others_go_on(
+        self, stores: Stores, tmp_path: Path
+    ) -> None:
+        entries = rows()[:6]
+        structures = [entry["structure"] for entry in entries]
+        structures[0]["sites"][0]["abc"] = None
+        structures[1]["sites"][0]["abc"] = [0, 0]
+        structures[2]["properties"] = [1]
+        structures[3]["properties"] = {"notes": "one text"}
+        entries[4].pop("formula_pretty", None)
+        structures[4]["sites"][0]["properties"] = ["no mapping"]
+        document = import_source(stores, write(tmp_path / "a.jsonl", entries))
+        assert document.state is State.COMPLETED
+        assert document.counts == {"new": 1, "refused": 5}
+        reasons = {r.identifier: r.reason for r in document.refused}
+        said = ("not the dict", "three numbers", "no mapping", "no list of texts", "pymatgen can")
+        for entry, words in zip(entries, said, strict=False):
+            assert reasons[entry["material_id"]].startswith(f"{entry['material_id']}: ")
+            assert words in reasons[entry["material_id"]]
+
     def test_a_file_cut_short_is_resumed_when_it_is_whole(
         self, stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -16,17 +16,20 @@ from typing import Any
 import pytest
 from fake_materials_project import FCC, KEY, SIMPLE, FakeMaterialsProject, bcc, fcc, summary
 from pydantic import SecretStr
+from pymongo.errors import AutoReconnect
 
 from ebsdsg_flows.campaign import StructureQuery
 from ebsdsg_flows.imports import (
     ImportFailed,
     MaterialsProject,
+    fetching,
     import_materials_project,
     import_source,
 )
 from ebsdsg_flows.imports import (
     summary as summary_of,
 )
+from ebsdsg_flows.imports.summary_rows import ListedEntry
 from ebsdsg_flows.settings import Settings
 from ebsdsg_flows.sources import SourceError, read_sources
 from stores.collections import Stores
@@ -55,6 +58,28 @@ def get(stores: Stores, key: str) -> SourceStructureDocument:
     found = stores.get(SourceStructureDocument, key)
     assert found is not None
     return found
+
+
+MALFORMED: dict[str, tuple[Callable[[Any], object], str]] = {
+    "mp-group0": (lambda e: e["symmetry"].update(number=0), "space group 0 is not from 1"),
+    "mp-group231": (lambda e: e["symmetry"].update(number=231), "space group 231 is not from 1"),
+    "mp-volume": (lambda e: e.update(volume=-1.0), "volume -1.0 is not"),
+    "mp-amount": (lambda e: e.update(composition={"Ni": "x"}), "the summary is malformed"),
+    "mp-nothing": (lambda e: e.update(composition={"Ni": 0.0}), "amounts that are not above 0"),
+    "mp-composition": (lambda e: e.update(composition=["Ni"]), "composition is no mapping"),
+    "mp-licence": (lambda e: e.update(builder_meta="x"), "builder_meta is no mapping"),
+    "mp-nowhere": (lambda e: atom(e).update(abc=None), "not the dictionary of a pymatgen"),
+    "mp-flat": (lambda e: atom(e).update(abc=[0, 0]), "are not three numbers"),
+    "mp-properties": (lambda e: e["structure"].update(properties=[1]), "properties are no mapping"),
+    "mp-notes": (lambda e: e["structure"].update(properties={"notes": 3}), "notes is no list"),
+    "mp-sites": (lambda e: e["structure"].update(sites=None), "not the dictionary"),
+    "mp-species": (lambda e: atom(e).update(species=["Ni"]), "not the dictionary"),
+}
+
+
+def atom(entry: dict[str, Any]) -> dict[str, Any]:
+    first: dict[str, Any] = entry["structure"]["sites"][0]
+    return first
 
 
 class TestComplete:
@@ -185,6 +210,21 @@ class TestComplete:
         assert "no structure" in reasons["mp-101"]
         assert "unknown element 'Xx'" in reasons["mp-102"]
         assert "malformed" in reasons["mp-103"]
+
+    def test_a_malformed_entry_is_refused_and_the_others_go_on(
+        self, stores: Stores, server: FakeMaterialsProject, client: MaterialsProject
+    ) -> None:
+        for name, (spoil, _) in MALFORMED.items():
+            server.entries[name] = fcc(name)
+            spoil(server.entries[name])
+        chosen = StructureQuery(source="materials_project", materials=("mp-100", *MALFORMED))
+        document = run(stores, client, chosen)
+        assert document.state is State.COMPLETED
+        assert document.counts == {"new": 1, "refused": len(MALFORMED)}
+        reasons = {r.identifier: r.reason for r in document.refused}
+        for name, (_, words) in MALFORMED.items():
+            assert reasons[name].startswith(f"{name}: ")
+            assert words in reasons[name]
 
     def test_chosen_identifiers(
         self, stores: Stores, server: FakeMaterialsProject, client: MaterialsProject
@@ -435,10 +475,15 @@ class TestFaults:
         assert wrong not in everything
         assert wrong not in repr(client)
 
+    @pytest.mark.parametrize("status", [429, 503])
     def test_a_server_that_asks_to_wait_for_an_hour_is_left_alone(
-        self, stores: Stores, server: FakeMaterialsProject, client: MaterialsProject
+        self,
+        stores: Stores,
+        server: FakeMaterialsProject,
+        client: MaterialsProject,
+        status: int,
     ) -> None:
-        server.fail("status", status=429, headers={"Retry-After": "3600"}, times=99)
+        server.fail("status", status=status, headers={"Retry-After": "3600"}, times=99)
         document = run(stores, client)
         assert document.state is State.FAILED
         assert "wait 3600 s" in document.missing[0].reason
@@ -476,6 +521,56 @@ class TestFaults:
         assert document.state is State.COMPLETED
         assert document.database_version == "2026.04.01"
         assert document.counts == {"unchanged": 5, "changed": 1, "new": 3}
+
+
+class TestInterrupted:
+    @pytest.mark.parametrize("error", [KeyboardInterrupt(), AutoReconnect("gone")], ids=repr)
+    @pytest.mark.parametrize("where", ["entry_of_row", "write_entries", "withdraw"])
+    def test_interrupted_while_a_batch_is_written(
+        self,
+        stores: Stores,
+        server: FakeMaterialsProject,
+        client: MaterialsProject,
+        monkeypatch: pytest.MonkeyPatch,
+        where: str,
+        error: BaseException,
+    ) -> None:
+        server.entries["mp-700"] = fcc("mp-700", "Pd", a=3.9)
+        run(stores, client, QUERY.model_copy(update={"groups": (225,)}))
+        del server.entries["mp-700"]
+        server.entries["mp-105"]["structure"] = None
+        server.entries["mp-105"]["last_updated"] = "2026-03-01T00:00:00Z"
+
+        def interrupted(*_: Any, **__: Any) -> None:
+            raise error
+
+        with monkeypatch.context() as broken:
+            broken.setattr(fetching, where, interrupted)
+            with pytest.raises(type(error)):
+                run(stores, client)
+        document = run(stores, client, resume=True)
+        assert document.state is State.COMPLETED
+        assert keys(stores) == ALL | {"mp-700"}
+        assert get(stores, "mp-700").deprecated
+        assert document.counts == {"unchanged": 6, "new": 2, "refused": 1, "deprecated": 1}
+        assert [r.identifier for r in document.refused] == ["mp-105"]
+
+    def test_interrupted_while_a_list_is_judged(
+        self,
+        stores: Stores,
+        server: FakeMaterialsProject,
+        client: MaterialsProject,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def interrupted(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as broken:
+            broken.setattr(ListedEntry, "of", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                run(stores, client)
+        assert run(stores, client, resume=True).counts == {"new": 9}
+        assert keys(stores) == ALL
 
 
 class TestRecord:
@@ -580,7 +675,8 @@ class TestCommand:
                 [sys.executable, "-m", "ebsdsg_flows", "import", "-q", str(campaign)],
                 cwd=tmp_path,
                 env=dict(os.environ),
-                stderr=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
             )
             # a dead child would hang no longer than this; mp-api alone takes a minute to import
             # on a machine that others use
@@ -592,7 +688,10 @@ class TestCommand:
                 time.sleep(0.05)
             time.sleep(0.2)
             process.send_signal(number)
-            process.wait(timeout=30)
+            _, said = process.communicate(timeout=30)
+            if number == signal.SIGTERM:
+                assert process.returncode == 130
+                assert said.splitlines()[-1].startswith("interrupted; nothing that was finished is")
             (values,) = stores.imports.find()
             assert values["state"] == state
         server.mend()

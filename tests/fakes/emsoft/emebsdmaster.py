@@ -73,6 +73,9 @@ def open_monte_carlo(values: dict[str, object], name: str) -> str:
         if "NMLparameters/MCCLNameList" not in file:
             text = "This HDF file does not contain Monte Carlo header data"
             fatal("ComputeMasterPattern", text)
+        for key in ("devid", "globalworkgrpsz"):
+            if key not in file["NMLparameters/MCCLNameList"]:
+                hdf_error(f"HDF_readDatasetInteger:h5dopen_f:{key}")
     return path
 
 

@@ -48,7 +48,13 @@ def check(values: dict[str, object], name: str) -> None:
         fatal("DoMCsimulation", "clEnqueueWriteBuffer: Error: CL_INVALID_VALUE")
 
 
-def write(values: dict[str, object], program: str, seconds: float) -> int:
+def write(
+    values: dict[str, object],
+    program: str,
+    seconds: float,
+    stored: tuple[str, ...] = STORED,
+    arrays_left_out: tuple[str, ...] = (),
+) -> int:
     """Write the file; returns the number of backscattered electrons."""
     import h5py
     import numpy as np
@@ -73,7 +79,8 @@ def write(values: dict[str, object], program: str, seconds: float) -> int:
         group = file.create_group("EMData/MCOpenCL")
         group.attrs["HDF_FileVersion"] = np.array([b"4.0"])
         for name, value in arrays.items():
-            group[name] = value
+            if name not in arrays_left_out:
+                group[name] = value
         for name in ("multiplier", "totnum_el"):
             put(group, name, values[name])
         put(group, "numEbins", energies)
@@ -93,7 +100,7 @@ def write(values: dict[str, object], program: str, seconds: float) -> int:
             put(header, name, value)
         header["Duration"] = np.array([seconds], dtype=np.float32)
         names = file.create_group("NMLparameters/MCCLNameList")
-        for name in STORED:
+        for name in stored:
             put(names, name, values[name])
         text = [f" {name} = {value}".encode() for name, value in values.items()]
         file.create_dataset(

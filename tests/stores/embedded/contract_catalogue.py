@@ -88,10 +88,62 @@ def _(c: C) -> None:
         c.insert_one({"t": ["c", "b"]})
 
 
+@operation("unique compound index over one array")
+def _(c: C) -> None:
+    c.create_index([("a.b", 1), ("a.c", 1)], unique=True)
+    c.insert_one({"a": [{"b": 1, "c": 1}, {"b": 2, "c": 2}]})
+    c.insert_one({"a": [{"b": 1, "c": 2}, {"b": 2}, {}]})
+    for duplicate in ({"b": 2, "c": 2}, [{"b": 9}, {"b": 2}], [5], {}):
+        with pytest.raises(DuplicateKeyError):
+            c.insert_one({"a": duplicate})
+
+
+@operation("unique compound index over an array and its elements")
+def _(c: C) -> None:
+    c.create_index([("a", 1), ("a.b", 1), ("n", 1)], unique=True)
+    c.insert_one({"a": [{"b": 1}, {"b": 2}], "n": 1})
+    c.insert_one({"a": [{"b": 1}], "n": 2})
+    with pytest.raises(DuplicateKeyError):
+        c.insert_one({"a": {"b": 2}, "n": 1})
+
+
+@operation("unique compound index over two arrays")
+def _(c: C) -> None:
+    c.create_index([("a.b", 1), ("d", 1)], unique=True)
+    with pytest.raises(OperationFailure) as caught:
+        c.insert_one({"a": [{"b": 1}], "d": [1]})
+    assert caught.value.code == 171
+    with pytest.raises(OperationFailure):
+        c.insert_one({"a": [], "d": []})
+    c.insert_one({"a": {"b": 1}, "d": [1, 2]})
+    with pytest.raises(DuplicateKeyError):
+        c.insert_one({"a": [{"b": 3}, {"b": 1}], "d": 2})
+
+
 @operation("TTL index")
 def _(c: C) -> None:
     c.create_index("at", expireAfterSeconds=3600)
     assert c.index_information()["at_1"]["expireAfterSeconds"] == 3600
+
+
+@operation("TTL index without a usable time")
+def _(c: C) -> None:
+    for seconds in (-10, "abc", 1e12, 2**31, True):
+        with pytest.raises(OperationFailure) as caught:
+            c.create_index("at", expireAfterSeconds=seconds)
+        assert caught.value.code == 67
+    with pytest.raises(OperationFailure) as caught:
+        c.create_index("_id", expireAfterSeconds=5)
+    assert caught.value.code == 197
+    c.create_index("at", expireAfterSeconds=2**31 - 1)
+
+
+@operation("TTL index over two fields")
+def _(c: C) -> None:
+    with pytest.raises(OperationFailure) as caught:
+        c.create_index([("at", 1), ("b", 1)], expireAfterSeconds=5)
+    assert caught.value.code == 67
+    assert sorted(c.index_information()) in ([], ["_id_"])
 
 
 @operation("drop_index")
@@ -152,6 +204,27 @@ def _(c: C) -> None:
     assert caught.value.code == 48
     c.rename("d", dropTarget=True)
     assert [d["_id"] for d in c.database["d"].find()] == [1]
+
+
+@operation("rename to what is no name")
+def _(c: C) -> None:
+    c.insert_one({"_id": 1})
+    for name in ("nodot", f"{c.database.name}.$x", f"{c.database.name}."):
+        with pytest.raises(OperationFailure) as caught:
+            c.database.client.admin.command("renameCollection", c.full_name, to=name)
+        assert caught.value.code == 73
+    assert c.count_documents({}) == 1
+
+
+@operation("updates and deletes make no collection")
+def _(c: C) -> None:
+    c.delete_many({})
+    c.update_one({}, {"$set": {"a": 1}})
+    c.find_one_and_update({}, {"$set": {"a": 1}})
+    c.find_one_and_delete({})
+    assert c.database.list_collection_names() == []
+    c.update_one({}, {"$set": {"a": 1}}, upsert=True)
+    assert c.database.list_collection_names() == [c.name]
 
 
 @operation("drop")

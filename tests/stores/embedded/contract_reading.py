@@ -212,6 +212,20 @@ def _(c: C) -> None:
     assert c.count_documents({}) == 0
 
 
+@operation("a document of more than 180 levels is refused")
+def _(c: C) -> None:
+    c.create_index("x")
+    deep: dict[str, object] = {}
+    for _ in range(179):
+        deep = {"x": deep}
+    c.insert_one({"_id": 1, **deep})
+    with pytest.raises(WriteError) as caught:
+        c.insert_one({"_id": 2, "x": [deep]})
+    assert caught.value.code == 15
+    assert [d["_id"] for d in c.find({}, {"_id": 1})] == [1]
+    assert c.delete_many({}).deleted_count == 1
+
+
 @operation("GridFS")
 def _(c: C) -> None:
     files = gridfs.GridFS(c.database, "blobs")

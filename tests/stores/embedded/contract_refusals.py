@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from bson import Decimal128
 from bson.code import Code
 from pymongo import WriteConcern
 from pymongo.collection import Collection
@@ -21,6 +22,10 @@ ACCUMULATOR = {
     "merge": "function() {}",
     "lang": "js",
 }
+
+
+DECIMAL = Decimal128("1.5")
+BERLIN = {"date": "$$NOW", "timezone": "Europe/Berlin"}
 
 
 def _transaction(c: C) -> None:
@@ -46,6 +51,8 @@ ATTEMPTS: dict[str, Callable[[C], Any]] = {
     "$jsonSchema": lambda c: list(c.find({"$jsonSchema": {"required": ["a"]}})),
     "validator": lambda c: c.database.create_collection("v", validator={"a": 1}),
     "$bitsAllSet": lambda c: list(c.find({"a": {"$bitsAllSet": 1}})),
+    "[[:digit:]]": lambda c: list(c.find({"a": {"$not": {"$regex": "[^[:digit:]]"}}})),
+    "$natural: -1 in an aggregation": lambda c: list(c.aggregate([], hint={"$natural": -1})),
     "collation": lambda c: list(c.find({"a": "x"}).collation({"locale": "de"})),
     "transaction": _transaction,
     "snapshot read concern": lambda c: list(
@@ -59,6 +66,10 @@ ATTEMPTS: dict[str, Callable[[C], Any]] = {
     "$merge with a pipeline": lambda c: list(
         c.aggregate([{"$merge": {"into": "o", "whenMatched": [{"$set": {"a": 1}}]}}])
     ),
+    "$graphLookup": lambda c: list(c.aggregate([{"$graphLookup": {"from": "c", "as": "x"}}])),
+    "$setWindowFields": lambda c: list(c.aggregate([{"$setWindowFields": {"output": {}}}])),
+    "arithmetic of Decimal128": lambda c: list(c.find({}, {"x": {"$add": ["$a", DECIMAL]}})),
+    "time zones in date expressions": lambda c: list(c.find({}, {"x": {"$hour": BERLIN}})),
     "explain of an aggregation": lambda c: c.database.command(
         "explain", {"aggregate": c.name, "pipeline": [], "cursor": {}}
     ),

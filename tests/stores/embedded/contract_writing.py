@@ -163,6 +163,32 @@ def _(c: C) -> None:
     assert c.find_one() is None
 
 
+LARGE = {"_id": 1, "b": bytes(range(250)) * 400, "list": [{"b": bytes(range(250)) * 400}]}
+"""A document whose binaries the embedded server keeps on the disk."""
+
+
+@operation("find_one_and_delete of a large binary")
+def _(c: C) -> None:
+    c.insert_one(LARGE)
+    assert c.find_one_and_delete({"_id": 1}) == LARGE
+    c.insert_one(LARGE)
+    # a plain command is not a retryable write
+    reply = c.database.command("findAndModify", c.name, query={"_id": 1}, remove=True)
+    assert reply["value"] == LARGE
+    assert c.find_one() is None
+
+
+@operation("find_one_and_update of a large binary returns the document before")
+def _(c: C) -> None:
+    change = {"$set": {"b": b"new", "list": []}}
+    c.insert_one(LARGE)
+    assert c.find_one_and_update({"_id": 1}, change) == LARGE
+    c.replace_one({"_id": 1}, LARGE)
+    reply = c.database.command("findAndModify", c.name, query={"_id": 1}, update=change)
+    assert reply["value"] == LARGE
+    assert c.find_one() == {"_id": 1, "b": b"new", "list": []}
+
+
 @operation("bulk_write")
 def _(c: C) -> None:
     result = c.bulk_write(

@@ -1,7 +1,7 @@
 """The contract: what MongoDB documents is what the server does, or it refuses.
 
-Runs against the embedded server, and against a real one too when EBSDSG_MONGO_URI is set. It is
-also what tells whether a newer mongomock-ng still fits.
+Runs against the embedded server, and against a real one too when EBSDSG_MONGO_URI is set.
+Aggregation has a module of its own, `test_aggregation`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ from pymongo.errors import OperationFailure
 
 from stores.embedded.limits import NOT_SUPPORTED
 
-from . import contract_catalogue, contract_reading, contract_writing  # noqa: F401  (they register)
+from . import (  # noqa: F401  (they register)
+    contract_catalogue,
+    contract_reading,
+    contract_values,
+    contract_writing,
+)
 from .contract_aggregations import PIPELINES
+from .contract_mistakes import MISTAKES
 from .contract_queries import FILTERS, PROJECTIONS, SORTS, documents
 from .contract_refusals import ATTEMPTS
 from .contract_registry import OPERATIONS
@@ -109,6 +115,18 @@ def test_failing_update(name: str, collection: C) -> None:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_operation(name: str, collection: C) -> None:
     OPERATIONS[name](collection)
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake(name: str, collection: C) -> None:
+    attempt, code = MISTAKES[name]
+    collection.insert_one({"_id": 1, "a": [1]})
+    with pytest.raises(OperationFailure) as caught:
+        attempt(collection)
+    reply = caught.value.details or {}
+    errors = reply.get("writeErrors") or [reply]
+    assert errors[0]["code"] == code
+    assert list(collection.find()) == [{"_id": 1, "a": [1]}]
 
 
 @pytest.mark.parametrize("name", NOT_SUPPORTED)

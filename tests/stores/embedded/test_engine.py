@@ -12,10 +12,12 @@ from bson import Int64
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stores.embedded import indexes
 from stores.embedded.commands import execute
 from stores.embedded.engine import Engine
 from stores.embedded.journal import Batch, JournalError
 from stores.embedded.matching import compile_filter
+from stores.embedded.values import hash_key
 
 
 def run(engine: Engine, command: dict[str, Any]) -> dict[str, Any]:
@@ -144,6 +146,70 @@ def test_a_failing_disk_leaves_memory_as_it_was(
     again.close()
 
 
+INDEXES = [
+    {"key": {"a": 1}, "name": "a_1"},
+    {"key": {"u": 1}, "name": "u_1", "unique": True, "sparse": True},
+]
+
+
+def levels(depth: int) -> Any:
+    """A document of this many levels of nesting."""
+    value: Any = 1
+    for _ in range(depth):
+        value = {"x": value}
+    return value
+
+
+@pytest.mark.parametrize("depth", [440, 700])
+def test_a_document_too_deep_leaves_memory_and_journal_alike(engine: Engine, depth: int) -> None:
+    run(engine, {"createIndexes": "c", "indexes": INDEXES})
+    documents = [{"_id": "good", "a": 1}, {"_id": "deep", "a": levels(depth)}]
+    reply = run(engine, {"insert": "c", "documents": documents})
+    assert reply["n"] == 1 and reply["writeErrors"][0]["code"] == 15
+    again = Engine(engine.journal.path)
+    assert contents(again) == contents(engine) == {"d.c": documents[:1]}
+    again.close()
+    assert run(engine, {"delete": "c", "deletes": [{"q": {}, "limit": 0}]})["n"] == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"insert": "c", "documents": [{"_id": 8, "a": 8}, {"_id": 9, "a": "bad"}]},
+        {"update": "c", "updates": [{"q": {}, "u": {"$set": {"n": 0}}, "multi": True}]},
+        {"update": "c", "updates": [{"q": {}, "u": {"$set": {"a": "bad"}}, "multi": True}]},
+        {"delete": "c", "deletes": [{"q": {}, "limit": 0}]},
+        {"findAndModify": "c", "query": {"_id": 3}, "remove": True},
+    ],
+    ids=lambda command: " ".join(map(str, next(iter(command.items())))),
+)
+@pytest.mark.parametrize("bad", ["bad", 3])
+def test_an_index_that_raises_leaves_memory_and_journal_alike(
+    engine: Engine, command: dict[str, Any], bad: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(engine, {"createIndexes": "c", "indexes": INDEXES})
+    documents = [{"_id": i, "a": i, "u": i, "n": 1} for i in range(5)]
+    run(engine, {"insert": "c", "documents": documents})
+
+    def fail(value: Any) -> Any:
+        if value == bad:
+            raise RecursionError("maximum recursion depth exceeded")
+        return hash_key(value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(indexes, "hash_key", fail)
+        run(engine, command)
+    again = Engine(engine.journal.path)
+    assert contents(again) == contents(engine)
+    for i in range(10):
+        for path in ("_id", "a", "u"):
+            counts = [run(e, {"count": "c", "query": {path: i}})["n"] for e in (engine, again)]
+            assert counts[0] == counts[1]
+    again.close()
+    assert run(engine, {"delete": "c", "deletes": [{"q": {}, "limit": 0}]})["ok"] == 1.0
+    assert run(engine, {"insert": "c", "documents": documents})["n"] == 5
+
+
 def test_ttl_index_deletes_what_has_expired(engine: Engine) -> None:
     index = {"key": {"at": 1}, "name": "at_1", "expireAfterSeconds": 60}
     run(engine, {"createIndexes": "c", "indexes": [index]})
@@ -159,6 +225,38 @@ def test_ttl_index_deletes_what_has_expired(engine: Engine) -> None:
     assert [d["_id"] for d in engine.get("d.c").documents.values()] == ["young", "none"]
 
 
+@pytest.mark.parametrize("seconds", [-10, "abc", float("nan"), 1e12, True])
+def test_a_wrong_ttl_index_is_refused_and_one_of_before_deletes_nothing(
+    engine: Engine, seconds: Any
+) -> None:
+    index = {"key": {"at": 1}, "name": "at_1", "expireAfterSeconds": seconds}
+    assert run(engine, {"createIndexes": "c", "indexes": [index]})["code"] == 67
+    long_ago = dt.datetime(1950, 1, 1)
+    run(engine, {"insert": "c", "documents": [{"_id": 1, "at": long_ago, "b": long_ago}]})
+    right = {"key": {"b": 1}, "name": "b_1", "expireAfterSeconds": 5}
+    run(engine, {"createIndexes": "c", "indexes": [right, {**right, "name": "c", "key": {"c": 1}}]})
+    engine.get("d.c").indexes["b_1"].expire_after = seconds
+    run(engine, {"createIndexes": "c", "indexes": [{"key": {"z": 1}, "name": "z_1"}]})
+    again = Engine(engine.journal.path)
+    assert again.delete_expired() == 0
+    run(again, {"update": "c", "updates": [{"q": {}, "u": {"$set": {"c": long_ago}}}]})
+    assert again.delete_expired() == 1
+    again.close()
+
+
+def test_clauses_of_push_without_each_are_refused(engine: Engine) -> None:
+    run(engine, {"insert": "c", "documents": [{"_id": 1, "a": []}]})
+    change = {"$push": {"a": {"$position": 0}}}
+    assert run(engine, {"findAndModify": "c", "query": {}, "update": change})["code"] == 2
+
+
+def test_a_set_of_a_colon_and_letters_is_no_class_of_characters(engine: Engine) -> None:
+    run(engine, {"insert": "c", "documents": [{"_id": i, "a": c} for i, c in enumerate("[:x")]})
+    for pattern, expected in ((r"\[", [0]), ("[:x]", [1, 2]), ("[[:]", [0, 1]), (r"\[:x:\]", [])):
+        found = run(engine, {"find": "c", "filter": {"a": {"$regex": pattern}}})["cursor"]
+        assert [document["_id"] for document in found["firstBatch"]] == expected
+
+
 def test_idle_cursors_are_closed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     run(engine, {"insert": "c", "documents": [{"_id": i} for i in range(10)]})
     number = run(engine, {"find": "c", "batchSize": 2})["cursor"]["id"]
@@ -167,6 +265,16 @@ def test_idle_cursors_are_closed(engine: Engine, monkeypatch: pytest.MonkeyPatch
     engine.delete_expired()
     assert run(engine, {"getMore": number, "collection": "c"})["code"] == 43
     assert len(run(engine, {"getMore": kept, "collection": "c"})["cursor"]["nextBatch"]) == 8
+
+
+def test_a_cursor_of_before_a_restart_leads_nowhere(engine: Engine) -> None:
+    run(engine, {"insert": "c", "documents": [{"_id": i} for i in range(10)]})
+    old = run(engine, {"find": "c", "batchSize": 2})["cursor"]["id"]
+    again = Engine(engine.journal.path)
+    new = run(again, {"find": "c", "batchSize": 2})["cursor"]["id"]
+    assert run(again, {"getMore": old, "collection": "c"})["code"] == 43
+    assert len(run(again, {"getMore": new, "collection": "c"})["cursor"]["nextBatch"]) == 8
+    again.close()
 
 
 def test_a_batch_has_at_most_16_megabytes(engine: Engine) -> None:

@@ -82,6 +82,28 @@ def test_chains_fizzle_and_rerun(launchpad: Any, clean_dir: Path) -> None:
     assert summary["state"] == "COMPLETED"
 
 
+def test_workflows_are_listed_by_time(launchpad: Any) -> None:
+    from fireworks import Firework, ScriptTask, Workflow
+
+    for day in (2, 3, 1):
+        firework = Firework([ScriptTask.from_str("true")], fw_id=-day)
+        launchpad.add_wf(Workflow([firework], created_on=dt.datetime(2026, 1, day), name=str(day)))
+        # some versions of FireWorks write dates, others strings; both are in one collection
+        if day == 3:
+            launchpad.workflows.update_one(
+                {"name": "3"}, {"$set": {"created_on": "2026-01-03T00:00:00.123456"}}
+            )
+
+    def days(**query: Any) -> list[str]:
+        numbers = launchpad.get_wf_ids(**query)
+        return [launchpad.workflows.find_one({"nodes": n})["name"] for n in numbers]
+
+    assert days(sort=[("created_on", -1)]) == ["3", "2", "1"]
+    assert days(sort=[("created_on", 1)], limit=2) == ["1", "2"]
+    assert len(launchpad.get_fw_ids(sort=[("updated_on", -1)])) == 3
+    assert launchpad.get_fw_ids_in_wfs({"name": "2"}, {"state": "READY"}, count_only=True) == 1
+
+
 def test_jobflow_store_with_gridfs(root: Path) -> None:
     from jobflow import Flow, JobStore, job, run_locally
     from maggma.stores.gridfs import GridFSURIStore
@@ -132,3 +154,31 @@ def test_maggma_builder_is_incremental(root: Path) -> None:
         assert target.count() == 20
         assert target.query_one({"k": "7"})["double"] == 14
         assert list(Double(source, target).get_items()) == []
+
+
+def test_maggma_joins_and_groups_collections(root: Path) -> None:
+    from maggma.stores.compound_stores import JointStore
+
+    for at_root in (True, False):
+        store = JointStore(
+            "joint",
+            ["first", "second"],
+            host=embedded.ensure_running(root),
+            key="k",
+            last_updated_field="at",
+            merge_at_root=at_root,
+        )
+        store.connect()
+        days = [dt.datetime(2026, 1, day) for day in (1, 2, 3)]
+        if at_root:
+            database = store._collection.database
+            database["first"].insert_many([{"k": k, "n": 1, "at": days[k]} for k in (0, 1)])
+            database["second"].insert_one({"k": 0, "m": 2, "at": days[2]})
+        joined, alone = store.query(properties=["k", "m", "second.m", "at"])
+        assert joined["at"] == (days[0] if at_root else days[2])
+        assert (joined["m"] if at_root else joined["second"]["m"]) == 2
+        assert alone["k"] == 1 and "m" not in alone and not alone.get("second")
+        assert store.count({"n": 1}) == 2
+        ((group, members),) = store.groupby("n", criteria={"n": 1})
+        assert group == {"n": 1} and len(members) == 2
+        store.close()
