@@ -35,7 +35,7 @@ def structure_story(stores: Stores, material_id: str) -> str:
             f"nothing is known of {material_id!r}; `ebsdsg query '{{}}' -c structures -f key` "
             "lists what there is"
         )
-    lines = _structure_lines(material_id, found["structure"])
+    lines = _structure_lines(material_id, found["structure"], found["unusable"])
     for member in found["members"]:
         variant = f", variant {member['variant']}" if member["variant"] else ""
         former = "" if member["current"] else " (no longer asked for)"
@@ -58,11 +58,19 @@ def structure_story(stores: Stores, material_id: str) -> str:
     return "\n".join(lines)
 
 
-def _structure_lines(material_id: str, structure: dict[str, Any] | None) -> list[str]:
-    if structure is None:
+def _structure_lines(
+    material_id: str, structure: dict[str, Any] | None, unusable: dict[str, Any] | None
+) -> list[str]:
+    if structure is None and unusable is None:
         return [f"{material_id}: not standardised yet"]
+    refused = [] if unusable is None else [f"{material_id}: {unusable_reason(unusable)}"]
+    if structure is None:
+        return refused
+    if refused:
+        refused.append("  the structure below was made before that")
     group, relabel = structure["space_group"], structure["relabel"]
     lines = [
+        *refused,
         f"{material_id}: {structure['formula']}, {group['symbol']} ({group['number']}), "
         f"prototype {structure['prototype'] or 'unnamed'}",
         f"  {structure['n_atoms']} atoms in {structure['volume_conventional']:.1f} Å³ "
@@ -83,6 +91,17 @@ def _structure_lines(material_id: str, structure: dict[str, Any] | None) -> list
         lines.append(f"  the label depends on the tolerance: {answers}")
     lines += [f"  note: {note}" for note in structure["notes"]]
     return lines
+
+
+def unusable_reason(unusable: dict[str, Any]) -> str:
+    """Why no structure can be made of an entry, in words.
+
+    Parameters
+    ----------
+    unusable : values of its `stores.documents.UnusableStructureDocument`.
+    """
+    reason = str(unusable["reason"]).removeprefix(f"{unusable['material_id']}: ")
+    return f"cannot be used ({unusable['kind']}): {reason}"
 
 
 def label_reason(structure: dict[str, Any]) -> str:

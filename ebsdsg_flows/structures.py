@@ -49,8 +49,11 @@ RELABEL_SYMPREC = 0.01
 RELABEL_TOLERANCES = (0.001, 0.01, 0.1)
 """Tolerances at which the relabelled group is compared [Å]."""
 
-LABELLING = 1
-"""Version of what is done here; documents of another one are made again by the builder."""
+LABELLING = 2
+"""Version of what is done here; documents of another one are made again by the builder.
+
+2: the descent from the relabelled group is found for every factor between the cells.
+"""
 
 
 OriginProvider = Literal["spglib", "findsym"]

@@ -223,9 +223,10 @@ def everything_about(stores: Stores, material_id: str) -> dict[str, Any]:
 
     Returns
     -------
-    ``structure`` (or ``None``) and lists ``simulations``, ``runs``, ``master_patterns``,
-    ``datasets`` (key, labels, fold and number of its patterns), ``training_runs`` (key, labels and
-    its accuracy), ``campaigns`` (names) and ``members`` (what it is in each of them).
+    ``structure`` (or ``None``), ``unusable`` (why its entry cannot be used now, or ``None``) and
+    lists ``simulations``, ``runs``, ``master_patterns``, ``datasets`` (key, labels, fold and number
+    of its patterns), ``training_runs`` (key, labels and its accuracy), ``campaigns`` (names) and
+    ``members`` (what it is in each of them).
     """
     own = {"material_id": material_id}
     datasets = [
@@ -248,6 +249,7 @@ def everything_about(stores: Stores, material_id: str) -> dict[str, Any]:
     members = stores.members.find(own, _NO_ID)
     return {
         "structure": stores.structures.find_one({"key": material_id}, _NO_ID),
+        "unusable": stores.unusable_structures.find_one({"key": material_id}, _NO_ID),
         "simulations": list(stores.simulations.find(own, _NO_ID)),
         "runs": list(stores.runs.find(own, _NO_ID).sort("started", 1)),
         "master_patterns": list(stores.master_patterns.find(own, _NO_ID)),

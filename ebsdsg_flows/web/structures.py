@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
-from ebsdsg_flows.story import label_reason
+from ebsdsg_flows.story import label_reason, unusable_reason
 from ebsdsg_flows.web.pictures import HashKey
 from ebsdsg_flows.web.site import PAGE, Site
 from stores.queries import everything_about, find
@@ -50,7 +50,8 @@ def router(site: Site) -> APIRouter:
             mine = {"campaign": campaign, "current": True}
             criteria["key"] = {"$in": site.stores.members.distinct("material_id", mine)}
         if wanted := text.strip():
-            if site.stores.structures.find_one({"key": wanted}, {"key": 1}) is not None:
+            known = site.stores.structures, site.stores.unusable_structures
+            if any(store.find_one({"key": wanted}, {"key": 1}) for store in known):
                 base = request.scope.get("root_path", "")
                 return RedirectResponse(f"{base}/structures/{quote(wanted, safe='')}", 303)
             criteria["formula"] = wanted
@@ -79,6 +80,7 @@ def router(site: Site) -> APIRouter:
             found=found,
             structure=document,
             why=None if document is None else label_reason(document),
+            unusable=None if found["unusable"] is None else unusable_reason(found["unusable"]),
             simulations=found["simulations"][:SIMULATIONS_SHOWN],
             patterns=patterns,
             views={
@@ -108,7 +110,8 @@ def router(site: Site) -> APIRouter:
 
 
 def _rows(site: Site, criteria: dict[str, Any], page: int) -> list[dict[str, Any]]:
-    """One more structure than a page shows, with the states of its simulations.
+    """One more structure than a page shows, with the states of its simulations and whether its
+    entry has become unusable since.
 
     They come in the order of the index that the criteria use: sorting half a hundred thousand
     structures for every page would take seconds.
@@ -119,12 +122,21 @@ def _rows(site: Site, criteria: dict[str, Any], page: int) -> list[dict[str, Any
     )  # fmt: skip
     found = site.stores.structures.find(criteria, {"_id": False, **fields})
     rows = list(found.skip((page - 1) * PAGE).limit(PAGE + 1))
+    keys = {"$in": [row["key"] for row in rows]}
     states: dict[str, list[str]] = {}
     for entry in site.stores.simulations.find(
-        {"material_id": {"$in": [row["key"] for row in rows]}}, {"material_id": 1, "state": 1}
+        {"material_id": keys}, {"material_id": 1, "state": 1}
     ):
         states.setdefault(entry["material_id"], []).append(entry["state"])
-    return [{**row, "states": sorted(set(states.get(row["key"], [])))} for row in rows]
+    outdated = set(site.stores.unusable_structures.distinct("key", {"key": keys}))
+    return [
+        {
+            **row,
+            "states": sorted(set(states.get(row["key"], []))),
+            "unusable": row["key"] in outdated,
+        }
+        for row in rows
+    ]
 
 
 def _view(site: Site, pattern: dict[str, Any], energy: int, hemisphere: str) -> dict[str, Any]:

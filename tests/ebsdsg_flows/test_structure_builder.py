@@ -233,6 +233,16 @@ def test_commands(
     shown = ebsdsg("structures", "transitions").stdout
     assert shown.splitlines()[0].split()[:3] == ["true", "/", "new"]
     assert shown.count("became") >= 1
+    gone = rows[12]["material_id"]
+    told = ebsdsg("show", gone)
+    assert told.stdout.startswith(f"{gone}: cannot be used (withdrawn): withdrawn by its source")
+    assert len(told.stdout.splitlines()) == 1, told
+    # what was made of an entry that is withdrawn later is shown as what it was
+    change(stores, rows[0]["material_id"], deprecated=True)
+    ebsdsg("structures", "build", "--processes", "1", "--quiet")
+    told = ebsdsg("show", rows[0]["material_id"])
+    assert "cannot be used (withdrawn)" in told.stdout.splitlines()[0], told
+    assert "the structure below was made before that\n" in told.stdout
     assert "withdrawn by its source" in ebsdsg("structures", "unusable").stdout
     assert "structures whose relabelled group" in ebsdsg("structures", "sensitive").stdout
     graph = ebsdsg("structures", "subgroups", "221", "225", "229").stdout.splitlines()

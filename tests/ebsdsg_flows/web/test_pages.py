@@ -14,6 +14,7 @@ from web_campaign import SCRIPT, add_member, structure
 
 from ebsdsg_flows.web.site import static_version
 from stores.collections import Stores
+from stores.documents import UnusableStructureDocument
 
 Site = Callable[..., TestClient]
 
@@ -51,6 +52,28 @@ def test_the_campaign_is_counted_as_the_status_counts_it(
     assert "No structure is like that" in client.get("/structures?campaign=none").text
     part = client.get("/campaigns/little", headers={"HX-Request": "true"}).text
     assert part.lstrip().startswith("<section") and "<html" not in part
+
+
+def test_what_cannot_be_used_any_more_says_so(site: Site, stores: Stores, members: dict) -> None:
+    for key in ("mp-1", "mp-gone"):
+        stores.save(
+            UnusableStructureDocument(
+                key=key,
+                material_id=key,
+                reason=f"{key}: withdrawn by its source (it is <b>wrong</b>)",
+                kind="withdrawn",
+                symprec=0.1,
+                source=structure(key, "Ni").source,
+                licence="CC-BY-4.0",
+            )
+        )
+    client = site()
+    assert client.get("/structures").text.count("cannot be used</span>") == 1
+    gone = client.get("/structures?text=mp-gone", follow_redirects=True).text
+    why = "cannot be used (withdrawn): withdrawn by its source (it is &lt;b&gt;wrong&lt;/b&gt;)."
+    assert why in gone and "not standardised yet" not in gone and "made before that" not in gone
+    outdated = client.get("/structures/mp-1").text
+    assert why in outdated and "made before that" in outdated and "Fm-3m" in outdated
 
 
 def test_a_structure_shows_cell_labels_patterns_and_runs(site: Site, members: dict) -> None:
