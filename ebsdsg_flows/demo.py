@@ -71,6 +71,7 @@ def _print_results(
 
     from ebsdsg_flows.report import query_commands
     from ebsdsg_flows.results import dataset_title
+    from ebsdsg_ml.metrics import phase_interval
 
     table = Table(title="What the demonstration found", title_justify="left")
     table.add_column("")
@@ -79,17 +80,23 @@ def _print_results(
     states = ", ".join(f"{n} {state}" for state, n in sorted(results.states.items()))
     table.add_row("simulations", f"{states} ({results.cpu_seconds:.0f} CPU-seconds)")
     for name, evaluation in results.evaluations.items():
-        share = evaluation["accuracy"]
+        share, phases = evaluation["accuracy"], evaluation["by_phase"]
+        limits = phase_interval(phases)
+        spread = "" if limits is None else f" ({limits[0]:.0%} to {limits[1]:.0%} over phases)"
         table.add_row(
             f"accuracy, {dataset_title(name, evaluation['label'])}",
-            f"{share['value']:.1%} of {share['total']} patterns of phases not seen in training "
-            f"(chance {1 / len(evaluation['classes']):.0%})",
+            f"{share['value']:.1%}{spread} of {share['total']} patterns of {len(phases)} phases "
+            f"not seen in training (chance {1 / len(evaluation['classes']):.0%})",
         )
     for run in results.trainings:
         if run["fold"] is None and run["state"] == "completed":
             table.add_row("final model", f"training run {run['key']}")
     table.add_row("this call", f"{summary}; {seconds:.0f} s in all")
     console.print(table)
+    console.print(
+        "what relabelling is worth takes many more phases to see: docs/validation/learning.md",
+        highlight=False,
+    )
     report = results.campaign.progress.get("report")
     report = report or "not written, see ebsdsg status"
     console.print(f"report: {report}", highlight=False, markup=False)

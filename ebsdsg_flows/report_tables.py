@@ -10,6 +10,7 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from ebsdsg_flows.figures.evaluation import phase_rows
 from ebsdsg_flows.results import campaign_results, dataset_title
 from ebsdsg_flows.settings import get_settings
 from ebsdsg_flows.status import STATES
@@ -61,7 +62,7 @@ def campaign_tables(
     states = [state for state in STATES if state in found["by_state"]]
     runs = results.trainings
     accuracies = [
-        _accuracy(f"{dataset_title(name, entry['label'])}, all folds", entry["accuracy"])
+        _accuracy(f"{dataset_title(name, entry['label'])}, all folds", entry)
         for name, entry in results.evaluations.items()
     ]
     datasets = {
@@ -175,7 +176,12 @@ def run_tables(stores: Stores, run: Mapping[str, Any]) -> dict[str, Any]:
             {"value": len(run["epochs"]), "name": "epochs"},
             {"value": cell(run.get("cpu_seconds")) + " s", "name": "processor time"},
         ],
-        "accuracies": [_accuracy("held-out fold", answered["summary"]["accuracy"])]
+        "accuracies": [
+            _accuracy(
+                "held-out fold",
+                {**answered["summary"], "by_phase": phase_rows(run["per_phase"])},
+            )
+        ]
         if answered
         else [],
         "by_group": [],
@@ -218,11 +224,18 @@ def _words(values: Iterable[Any] | None) -> str:
     return ", ".join(str(value) for value in values or () if value != "")
 
 
-def _accuracy(what: str, found: Mapping[str, Any]) -> dict[str, Any]:
+def _accuracy(what: str, evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    from ebsdsg_ml.metrics import phase_interval
+
+    found, phases = evaluation["accuracy"], evaluation["by_phase"]
+    limits = phase_interval(phases)
     return {
         "answers": what,
         "accuracy": f"{100 * found['value']:.1f} %",
-        "95 % interval": f"{100 * found['low']:.1f} to {100 * found['high']:.1f} %",
+        "95 % interval": "not known"
+        if limits is None
+        else f"{100 * limits[0]:.1f} to {100 * limits[1]:.1f} %",
+        "phases": len(phases),
         "right": found["right"],
         "of": found["total"],
     }

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ebsdsg_ml.ensemble import t_interval
+from ebsdsg_ml.metrics import phase_bootstrap
 from ebsdsg_sim.subgroups import explains, maximal_k_subgroups
 
 from .relabelling import CLASSES, LABELS
@@ -36,36 +37,22 @@ def balanced(matrix: np.ndarray) -> float:
     return float(np.mean(np.diag(matrix) / matrix.sum(axis=1)))
 
 
-def phase_bootstrap(
-    answers: Mapping[str, Sequence[int]],
-    labels: Mapping[str, int],
-    *,
-    draws: int = 2000,
-    seed: int = 0,
+def phase_limits(
+    answers: Mapping[str, Sequence[int]], labels: Mapping[str, int]
 ) -> tuple[float, float]:
-    """95 % interval of the balanced accuracy, the phases of every class drawn anew.
-
-    Patterns of one phase succeed or fail together, so the phases are what is drawn, not the
-    patterns (a cluster bootstrap; B. Efron, R. Tibshirani, *An Introduction to the Bootstrap*,
-    1993, percentile interval).
+    """95 % interval of the balanced accuracy, the phases of every class drawn anew; see
+    `ebsdsg_ml.metrics.phase_bootstrap`.
 
     Returns
     -------
     Lower and upper limit.
     """
-    rng = np.random.default_rng(seed)
-    means = np.zeros(draws)
-    for column, group in enumerate(CLASSES):
-        share = np.array(
-            [
-                counts[column] / sum(counts)
-                for phase, counts in answers.items()
-                if labels[phase] == group
-            ]
-        )
-        means += share[rng.integers(len(share), size=(draws, len(share)))].mean(axis=1)
-    low, high = np.percentile(means / len(CLASSES), (2.5, 97.5))
-    return float(low), float(high)
+    groups = [labels[phase] for phase in answers]
+    right = [
+        counts[CLASSES.index(group)] for counts, group in zip(answers.values(), groups, strict=True)
+    ]
+    total = [sum(counts) for counts in answers.values()]
+    return phase_bootstrap(right, total, groups, balanced=True)
 
 
 def joined_groups() -> set[frozenset[int]]:
@@ -150,7 +137,7 @@ def summary(
             "per_pattern": float(np.trace(matrix) / matrix.sum()),
             "folds": folds,
             "interval": t_interval(folds).to_dict(),
-            "bootstrap": phase_bootstrap(answers, truth),
+            "bootstrap": phase_limits(answers, truth),
             "confusion": matrix.tolist(),
             "allowed": allowed_share(matrix),
             "by_class": [float(v) for v in np.diag(matrix) / matrix.sum(axis=1)],

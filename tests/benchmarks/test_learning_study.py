@@ -75,10 +75,10 @@ def test_the_subgroup_graph_joins_three_of_ten_pairs_and_shares_follow():
 
 
 def test_the_interval_over_phases_is_wide_where_phases_differ_and_none_where_they_do_not():
-    low, high = tables.phase_bootstrap(ANSWERS, TRUTH)
+    low, high = tables.phase_limits(ANSWERS, TRUTH)
     assert low == pytest.approx(0.7) and high == pytest.approx(0.9)
     same = {**ANSWERS, "b": [10, 0, 0, 0, 0]}
-    assert tables.phase_bootstrap(same, TRUTH) == pytest.approx((0.9, 0.9))
+    assert tables.phase_limits(same, TRUTH) == pytest.approx((0.9, 0.9))
 
 
 def test_the_difference_is_that_of_the_balanced_accuracies_and_its_interval_holds_it():

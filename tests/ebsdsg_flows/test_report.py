@@ -92,9 +92,9 @@ def campaign(stores: Stores, root: Path) -> dict[str, Any]:
         )  # fmt: skip
         runs.append(key)
     by_phase = [
-        {"phase": m.material_id, "class": m.relabelled, "value": 0.5, "low": 0.2, "high": 0.8,
-         "right": 3, "total": 6, "most_frequent": 229, "formula": "X"}
-        for m in dataset.members
+        {"phase": m.material_id, "class": m.relabelled, "value": right / 6, "low": 0.2, "high": 1,
+         "right": right, "total": 6, "most_frequent": 229, "formula": "X"}
+        for m, right in zip(dataset.members, (6, 3, 6, 3), strict=True)
     ]  # fmt: skip
     document = CampaignDocument(
         key="little",
@@ -138,7 +138,7 @@ def test_a_campaign_and_a_run_are_reported(
     ]
     assert "http://" not in text and "https://" not in text
     assert HOSTILE not in text and "&lt;script&gt;alert" in text
-    assert "75.0 %" in text and "50.0 to 90.0 %" in text and "1" * 64 in text
+    assert "75.0 %" in text and "50.0 to 100.0 %" in text and "1" * 64 in text
     found = drawn(path)
     assert set(found["figures"]) == {
         "workflow", "confusion_relabelled", "subgroups_relabelled", "phases_relabelled",
@@ -156,6 +156,7 @@ def test_a_campaign_and_a_run_are_reported(
 
     run = write_report(stores, "0fold", tmp_path / "run")
     assert "Training run relabelled, fold 0" in run.read_text()
+    assert "not known" in run.read_text()  # of one phase in each group
     assert "candidates" in drawn(run)["figures"] and "workflow" not in drawn(run)["figures"]
     with pytest.raises(UnknownSubject, match=r"is called 'other'; campaigns: little"):
         figures_of(stores, "other")

@@ -16,6 +16,8 @@ from ebsdsg_ml.metrics import (
     confusion_matrix,
     overall_accuracy,
     phase_accuracies,
+    phase_bootstrap,
+    phase_interval,
 )
 
 answers = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=200)
@@ -76,3 +78,36 @@ def test_misfits_are_refused() -> None:
         accuracy(3, 2)
     with pytest.raises(MetricError, match="phase A has 2 true classes"):
         phase_accuracies([0, 0], [0, 1], [0, 0], ["A"], (221, 225))
+
+
+def test_the_interval_over_phases_covers_where_that_over_patterns_does_not() -> None:
+    rng = np.random.default_rng(1)
+    classes = np.repeat([221, 225, 229], 12)
+    over_phases = over_patterns = 0
+    for _ in range(300):
+        share = rng.beta(0.6, 0.4, classes.size)  # phases are mostly all right or all wrong
+        right = rng.binomial(50, share)
+        low, high = phase_bootstrap(right, np.full(classes.size, 50), classes, draws=300)
+        over_phases += low <= 0.6 <= high
+        wilson = accuracy(int(right.sum()), 50 * classes.size)
+        over_patterns += wilson.low <= 0.6 <= wilson.high
+    assert 0.89 < over_phases / 300 < 0.98
+    assert over_patterns / 300 < 0.5
+
+
+def test_the_interval_over_phases_weighs_patterns_or_classes() -> None:
+    # a large class all right, a small one all wrong: nothing varies within the classes
+    counts = [90, 90, 0, 0], [90, 90, 10, 10], [1, 1, 2, 2]
+    assert phase_bootstrap(*counts) == pytest.approx((0.9, 0.9))
+    assert phase_bootstrap(*counts, balanced=True) == pytest.approx((0.5, 0.5))
+    rows = [
+        {"right": right, "total": 10, "class": group}
+        for right, group in ((10, 221), (0, 221), (10, 225), (0, 225))
+    ]
+    assert phase_interval(rows) == pytest.approx((0.0, 1.0))
+    assert phase_interval([*rows, {"right": 0, "total": 0, "class": 229}]) == pytest.approx((0, 1))
+    assert phase_interval([*rows, {"right": 1, "total": 9, "class": 229}]) is None
+    assert phase_interval([]) is None
+    for wrong in (([1], [0], [1]), ([3], [2], [1]), ([], [], []), ([1], [2, 3], [1, 1])):
+        with pytest.raises(MetricError):
+            phase_bootstrap(*wrong)
