@@ -159,7 +159,7 @@ def _quality(opened: OpenDataset, answers: Evaluation) -> NamedFigure:
         "quality",
         "Accuracy against image quality",
         f"{len(chosen)} of {n} answers in classes of equally many patterns; image quality after "
-        "Krieger Lassen.",
+        "Krieger Lassen. The intervals take the patterns of a class as independent.",
         quality_figure({"answers": rows}),
         rows,
     )
