@@ -5,6 +5,7 @@ An accumulator takes the values of all documents of a group in their order, MISS
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -37,14 +38,25 @@ def _average(values: Sequence[Any]) -> Any:
     return float(add_numbers(numbers)) / len(numbers) if numbers else None
 
 
+def _deviation(compute: Callable[[list[float]], float], numbers: Sequence[int | float]) -> float:
+    """A deviation; NaN if a number is not finite, infinity if it is beyond the largest double."""
+    doubles = [float(number) for number in numbers]
+    if not all(map(math.isfinite, doubles)):
+        return math.nan
+    try:
+        return float(compute(doubles))
+    except OverflowError:
+        return math.inf
+
+
 def _deviation_of_population(values: Sequence[Any]) -> Any:
     numbers = _numbers("$stdDevPop", values)
-    return float(statistics.pstdev(map(float, numbers))) if numbers else None
+    return _deviation(statistics.pstdev, numbers) if numbers else None
 
 
 def _deviation_of_sample(values: Sequence[Any]) -> Any:
     numbers = _numbers("$stdDevSamp", values)
-    return float(statistics.stdev(map(float, numbers))) if len(numbers) > 1 else None
+    return _deviation(statistics.stdev, numbers) if len(numbers) > 1 else None
 
 
 def _least(values: Sequence[Any]) -> Any:

@@ -7,6 +7,7 @@ double. Booleans are no numbers. Decimal128 is compared and stored but not calcu
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,8 +17,14 @@ from bson import Decimal128, Int64
 from ..errors import DatabaseError, not_implemented
 from .compiling import function
 from .scopes import nullish
+from .times import Date, as_date, date_at, milliseconds_of
 
-_INT32, _INT64 = range(-(2**31), 2**31), range(-(2**63), 2**63)
+_ALL_DIGITS = decimal.Context(prec=500)  # the largest double has 309 before the point
+
+
+def fits(number: float | decimal.Decimal, bits: int) -> bool:
+    """Whether a number is in the range of whole numbers of 32 or 64 bits."""
+    return -(2 ** (bits - 1)) <= number < 2 ** (bits - 1)
 
 
 def is_number(value: Any) -> bool:
@@ -57,9 +64,9 @@ def whole_number(operator: str, value: Any, code: int) -> int:
 
 def whole(result: int, *operands: Any) -> int | float:
     """A whole result in the narrowest type its operands allow."""
-    if result not in _INT64:
+    if not fits(result, 64):
         return float(result)
-    if result not in _INT32 or any(isinstance(operand, Int64) for operand in operands):
+    if not fits(result, 32) or any(isinstance(operand, Int64) for operand in operands):
         return Int64(result)
     return result
 
@@ -79,48 +86,58 @@ def add_numbers(values: Sequence[int | float]) -> int | float:
         return sum(pieces)
 
 
-def _nearest(milliseconds: float) -> dt.timedelta:
+def _moved(operator: str, date: Date, milliseconds: int | float) -> dt.datetime:
+    """The date so many milliseconds later, rounded to whole ones."""
+    start = milliseconds_of(as_date(date))
+    if not fits(start + milliseconds, 64):  # NaN does not
+        raise DatabaseError(15, f"date overflow in {operator}")
     if isinstance(milliseconds, float):
         milliseconds = math.floor(abs(milliseconds) + 0.5) * (1 if milliseconds >= 0 else -1)
-    return dt.timedelta(milliseconds=milliseconds)
+    return date_at(start + milliseconds)
 
 
 @function("$add", 0, None)
 def _add(*values: Any) -> Any:
-    date, numbers = None, []
+    date: Date | None = None
+    numbers = []
     for value in values:
         if nullish(value):
             return None
-        if isinstance(value, dt.datetime):
+        if isinstance(value, Date):
             if date is not None:
                 raise DatabaseError(16612, "only one date allowed in an $add expression")
             date = value
         else:
             numbers.append(numeric("$add", value))
     total = add_numbers(numbers)
-    return total if date is None else date + _nearest(total)
+    return total if date is None else _moved("$add", date, total)
 
 
 @function("$subtract", 2)
 def _subtract(a: Any, b: Any) -> Any:
     if nullish(a) or nullish(b):
         return None
-    if isinstance(a, dt.datetime):
-        if isinstance(b, dt.datetime):
-            return Int64((a - b) // dt.timedelta(milliseconds=1))
-        return a - _nearest(numeric("$subtract", b))
+    if isinstance(a, Date):
+        if isinstance(b, Date):
+            return Int64(milliseconds_of(as_date(a)) - milliseconds_of(as_date(b)))
+        return _moved("$subtract", a, -numeric("$subtract", b))
     result = numeric("$subtract", a) - numeric("$subtract", b)
     return result if isinstance(result, float) else whole(result, a, b)
 
 
 @function("$multiply", 0, None)
 def _multiply(*values: Any) -> Any:
-    product: int | float = 1
+    exact: int | None = 1  # None from the first double or overflow on
+    double = 1.0
     for value in values:
         if nullish(value):
             return None
-        product = product * numeric("$multiply", value)
-    return product if isinstance(product, float) else whole(product, *values)
+        factor = numeric("$multiply", value)
+        double *= float(factor)
+        exact = None if exact is None or isinstance(factor, float) else exact * int(factor)
+        if exact is not None and not fits(exact, 64):
+            exact = None
+    return double if exact is None else whole(exact, *values)
 
 
 @function("$divide", 2)
@@ -167,19 +184,32 @@ def _rounding(operator: str, round_down: Callable[[float], int]) -> None:
 
 _rounding("$ceil", math.ceil)
 _rounding("$floor", math.floor)
-_rounding("$trunc", math.trunc)
 
 
-@function("$round", 1, 2)
-def _round(value: Any, place: Any = 0) -> Any:
-    if nullish(value) or nullish(place):
-        return None
-    number, digits = numeric("$round", value, 51081), whole_number("$round", place, 51082)
-    if not -20 < digits < 100:
-        raise DatabaseError(51083, f"cannot apply $round with precision value {digits}")
-    if isinstance(number, int):
-        return whole(round(int(number), min(digits, 0)), value)
-    return round(number, digits) if math.isfinite(number) else number
+def _to_place(operator: str, mode: str) -> None:
+    """Register a rounding to a decimal place, of a double's exact value."""
+
+    @function(operator, 1, 2)
+    def compute(value: Any, place: Any = 0) -> Any:
+        if nullish(value) or nullish(place):
+            return None
+        number = numeric(operator, value, 51081)
+        digits = whole_number(operator, place, 51082)
+        if not -20 <= digits <= 100:
+            raise DatabaseError(51083, f"cannot apply {operator} with precision value {digits}")
+        if not math.isfinite(number) or (isinstance(number, int) and digits >= 0):
+            return number
+        unit = decimal.Decimal((0, (1,), -digits))
+        rounded = decimal.Decimal(number).quantize(unit, mode, _ALL_DIGITS)
+        if isinstance(number, float):
+            return float(rounded)
+        if not fits(rounded, 64):
+            raise DatabaseError(51080, f"{operator} of {number} exceeds a long")
+        return whole(int(rounded), value)
+
+
+_to_place("$round", decimal.ROUND_HALF_EVEN)
+_to_place("$trunc", decimal.ROUND_DOWN)
 
 
 def _real(operator: str, code: int, least: float, compute: Callable[[float], float]) -> None:
@@ -220,8 +250,11 @@ def _pow(a: Any, b: Any) -> Any:
     base, exponent = numeric("$pow", a, 28762), numeric("$pow", b, 28763)
     if base == 0 and exponent < 0:
         raise DatabaseError(28764, "$pow cannot take a base of 0 and a negative exponent")
-    if isinstance(base, int) and isinstance(exponent, int) and 0 <= exponent < 64:
-        return whole(int(base) ** int(exponent), a, b)
+    if isinstance(base, int) and isinstance(exponent, int):
+        if abs(base) <= 1:  # of any exponent, only its parity counts
+            return whole(int(base) ** (int(exponent) % 2 or 2 * (exponent != 0)), a, b)
+        if 0 <= exponent < 64 and fits(power := int(base) ** int(exponent), 64):
+            return whole(power, a, b)
     try:
         return math.pow(base, exponent)
     except ValueError:

@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import DatabaseError
-from ..values import MISSING, equal
+from ..values import MISSING, equal, hash_key
 from .arithmetic import whole_number
-from .compiling import Evaluator, Names, compile_expression, function, named, special
-from .scopes import Scope, check_name, nullish, present, truth
+from .compiling import (
+    Evaluator,
+    Names,
+    arguments,
+    compile_expression,
+    constant,
+    function,
+    named,
+    special,
+)
+from .scopes import Scope, check_name, nullish, present, scope_of, truth
 
 
 def _array(operator: str, value: Any, code: int) -> list[Any]:
@@ -61,10 +70,26 @@ def _reverse(array: Any) -> Any:
     return None if nullish(array) else _array("$reverseArray", array, 34435)[::-1]
 
 
-@function("$in", 2)
-def _in(value: Any, array: Any) -> bool:
-    items = _array("$in", array, 40081)
-    return value is not MISSING and any(equal(value, item) for item in items)
+@special("$in")
+def _in(operand: Any, names: Names) -> Evaluator:
+    value, array = arguments("$in", operand, names, 2, 2)
+    if constant(operand[1]) and isinstance(items := array(scope_of({})), list):
+        keys = {hash_key(item) for item in items}
+
+        def is_among(scope: Scope) -> bool:
+            wanted = value(scope)
+            return wanted is not MISSING and hash_key(wanted) in keys
+
+        return is_among
+
+    def evaluate(scope: Scope) -> bool:
+        wanted, items = value(scope), _array("$in", array(scope), 40081)
+        if wanted is MISSING:
+            return False
+        key = hash_key(wanted)
+        return any(hash_key(item) == key for item in items)
+
+    return evaluate
 
 
 @function("$indexOfArray", 2, 4)

@@ -93,6 +93,17 @@ def compile_expression(expression: Any, names: Names = frozenset()) -> Evaluator
     return lambda scope: expression
 
 
+def constant(expression: Any) -> bool:
+    """True for what is a value already, and so the same for every document."""
+    if isinstance(expression, str):
+        return not expression.startswith("$")
+    if isinstance(expression, Mapping):
+        if is_operator(expression):
+            return "$literal" in expression
+        return all(map(constant, expression.values()))
+    return not isinstance(expression, list) or all(map(constant, expression))
+
+
 def _compile_path(text: str, names: Names) -> Evaluator:
     if text in ("$", "$$"):
         raise DatabaseError(16872, f"'{text}' by itself is not a valid FieldPath")

@@ -8,19 +8,16 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from bson import Decimal128, Int64, ObjectId
+from bson import DatetimeMS, Decimal128, Int64, ObjectId, Timestamp
 
 from ..errors import DatabaseError, not_implemented
 from ..predicates import type_name
 from ..values import MISSING
-from .arithmetic import is_number
+from .arithmetic import fits, is_number
 from .compiling import Evaluator, Names, compile_expression, function, named, special
-from .dates import as_date
 from .scopes import Scope, nullish
 from .texts import conversion_failure, number_text, parse_time, time_text
-
-_EPOCH = dt.datetime(1970, 1, 1)
-_MILLISECOND = dt.timedelta(milliseconds=1)
+from .times import Date, as_date, date_at, milliseconds_of
 
 
 @function("$type", 1)
@@ -43,11 +40,11 @@ def _whole(value: Any, bits: int) -> int:
         isinstance(value, str) and re.fullmatch(r"[+-]?\d+", value, re.ASCII)
     ):
         result = int(value)
-    elif isinstance(value, dt.datetime) and bits == 64:
-        result = (value - _EPOCH) // _MILLISECOND
+    elif isinstance(value, Date) and bits == 64:
+        result = milliseconds_of(value)
     else:
         raise conversion_failure(f"Unsupported conversion to {name} in $convert", value)
-    if not -(2 ** (bits - 1)) <= result < 2 ** (bits - 1):
+    if not fits(result, bits):
         raise conversion_failure(f"Conversion would overflow {name}", value)
     return result if bits == 32 else Int64(result)
 
@@ -57,8 +54,8 @@ def _double(value: Any) -> float:
         raise not_implemented("a conversion of Decimal128")
     if isinstance(value, int | float):
         return float(value)
-    if isinstance(value, dt.datetime):
-        return float((value - _EPOCH) // _MILLISECOND)
+    if isinstance(value, Date):
+        return float(milliseconds_of(value))
     if isinstance(value, str):
         if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", value, re.ASCII):
             return float(value)
@@ -76,7 +73,7 @@ def _string(value: Any) -> str:
         raise not_implemented("a conversion of Decimal128")
     if is_number(value):
         return number_text("$toString", value)
-    if isinstance(value, dt.datetime):
+    if isinstance(value, Date):
         return time_text(value)
     if isinstance(value, ObjectId):
         return str(value)
@@ -97,13 +94,17 @@ def _object_id(value: Any) -> ObjectId:
     raise conversion_failure("Unsupported conversion to objectId in $convert", value)
 
 
-def _date(value: Any) -> dt.datetime:
+def _date(value: Any) -> Date:
     if isinstance(value, str):
         return parse_time("$toDate", value)
-    if isinstance(value, dt.datetime | ObjectId):
+    if isinstance(value, DatetimeMS):
+        return value
+    if isinstance(value, dt.datetime | ObjectId | Timestamp):
         return as_date(value)
     if type_name(value) in ("long", "double") and math.isfinite(value):
-        return _EPOCH + int(value) * _MILLISECOND
+        if not fits(value, 64):
+            raise conversion_failure("Conversion would overflow date", value)
+        return date_at(int(value))
     raise conversion_failure("Unsupported conversion to date in $convert", value)
 
 

@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bson import DatetimeMS, Int64, ObjectId, Timestamp
+from bson import Int64
 
 from ..errors import DatabaseError, not_implemented
 from .compiling import Evaluator, Names, compile_expression, named, special
 from .scopes import Scope, nullish
-from .texts import conversion_failure, parse_time, whole_milliseconds
+from .texts import conversion_failure, parse_time
+from .times import as_date
 
 _PARTS: dict[str, Callable[[dt.datetime], int]] = {
     "$year": lambda time: time.year,
@@ -48,25 +49,6 @@ _FORMATS: dict[str, Callable[[dt.datetime], str]] = {
     "%%": lambda time: "%",
 }
 _DEFAULT_FORMAT = "%Y-%m-%dT%H:%M:%S.%LZ"
-
-
-def as_date(value: Any) -> dt.datetime:
-    """What the date operators take for a date: dates, ObjectIds and timestamps.
-
-    Raises
-    ------
-    DatabaseError
-        16006 for other types, 238 for years outside 1 to 9999.
-    """
-    if isinstance(value, ObjectId):
-        value = value.generation_time
-    elif isinstance(value, Timestamp):
-        value = value.as_datetime()
-    if isinstance(value, DatetimeMS):
-        raise not_implemented("a date outside the years 1 to 9999")
-    if not isinstance(value, dt.datetime):
-        raise DatabaseError(16006, f"can't convert {value!r} to a date")
-    return whole_milliseconds(value)
 
 
 def _refuse_timezone(operator: str, parts: Mapping[str, Any]) -> None:

@@ -5,7 +5,6 @@ Case is changed for ASCII letters only, as in MongoDB.
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 from bson import Regex
@@ -17,6 +16,7 @@ from .arithmetic import is_number, whole_number
 from .compiling import Evaluator, Names, compile_expression, function, named, special
 from .scopes import Scope, nullish
 from .texts import number_text, time_text
+from .times import Date
 
 _WHITESPACE = "\0 \t\n\v\f\r\u00a0\u1680" + "".join(map(chr, range(0x2000, 0x200B)))
 
@@ -29,7 +29,7 @@ def _text(operator: str, value: Any) -> str:
         return value
     if is_number(value):
         return number_text(operator, value)
-    if isinstance(value, dt.datetime):
+    if isinstance(value, Date):
         return time_text(value)
     raise DatabaseError(16007, f"{operator} cannot convert {value!r} to a string")
 

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
+import math
 import re
 from typing import Any
 
 from ..errors import DatabaseError, not_implemented
+from .times import Date, as_date, whole_milliseconds
 
 _ISO = re.compile(
-    r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?", re.ASCII
+    r"(\d{4})-(\d\d)-(\d\d)"
+    r"([T ](\d\d):(\d\d)(:(\d\d)(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?",
+    re.ASCII,
 )
 
 
-def whole_milliseconds(time: dt.datetime) -> dt.datetime:
-    """The time as BSON can hold it: naive UTC, cut to milliseconds."""
-    if time.tzinfo is not None:
-        time = time.astimezone(dt.UTC).replace(tzinfo=None)
-    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+def time_text(time: Date) -> str:
+    """A time as MongoDB converts it to a string.
 
-
-def time_text(time: dt.datetime) -> str:
-    """A time as MongoDB converts it to a string."""
-    return time.isoformat(timespec="milliseconds") + "Z"
+    Raises
+    ------
+    DatabaseError
+        238 outside the years 1 to 9999.
+    """
+    return as_date(time).isoformat(timespec="milliseconds") + "Z"
 
 
 def number_text(operator: str, number: int | float) -> str:
@@ -35,8 +39,10 @@ def number_text(operator: str, number: int | float) -> str:
     """
     if isinstance(number, int):
         return str(int(number))
+    if not math.isfinite(number):
+        return "NaN" if number != number else "Infinity" if number > 0 else "-Infinity"
     text = f"{number:.16g}"
-    if number != number or "e" in text or float(text) != number:
+    if "e" in text or float(text) != number:
         raise not_implemented(f"{operator} of the double {number!r}")
     return text
 
@@ -47,11 +53,13 @@ def parse_time(operator: str, text: str) -> dt.datetime:
     Raises
     ------
     DatabaseError
-        241 for what is no date in any notation, 238 for notations that only MongoDB may know.
+        241 for what is no date in any notation, 238 for notations that only MongoDB may know and
+        for years outside 1 to 9999.
     """
-    if not any(character.isdigit() for character in text):
+    iso = _ISO.fullmatch(text)
+    if not _may_be_time(iso) if iso else not any(map(str.isdigit, text)):
         raise conversion_failure(f"Error parsing date string '{text}'")
-    if _ISO.fullmatch(text):
+    if iso:
         try:
             # Python reads six digits of a second's fraction
             return whole_milliseconds(
@@ -60,6 +68,17 @@ def parse_time(operator: str, text: str) -> dt.datetime:
         except ValueError:
             pass
     raise not_implemented(f"{operator} of {text!r} (only ISO 8601 dates are read)")
+
+
+def _may_be_time(iso: re.Match[str]) -> bool:
+    """Whether the numbers of a time can be meant: the day is in the calendar, the hour in a day.
+
+    The year 0, the hour 24, the second 60 and any time zone count, though Python reads none.
+    """
+    year, month, day, hour, minute, second = (int(iso[i] or 0) for i in (1, 2, 3, 5, 6, 8))
+    if not (1 <= month <= 12 and hour <= 24 and minute <= 59 and second <= 60):
+        return False
+    return 1 <= day <= calendar.monthrange(year or 4, month)[1]
 
 
 def conversion_failure(message: str, value: Any = None) -> DatabaseError:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from bson import DBRef, Decimal128, Int64, ObjectId, Regex
+from bson import DatetimeMS, DBRef, Decimal128, Int64, ObjectId, Regex, Timestamp
 
 ABSENT = object()
 OID = ObjectId("64b5f0c8e1f1a2b3c4d5e6f7")
 TIME = dt.datetime(2026, 1, 2, 3, 4, 5, 678000)
+INFINITY, NAN = float("inf"), float("nan")
 LARGE = b"x" * 70_000  # the embedded server keeps it on the disk
 
 DOCUMENT: dict[str, Any] = {
@@ -28,6 +29,8 @@ DOCUMENT: dict[str, Any] = {
     "s": "héllo",
     "digits": "12",
     "time": TIME,
+    "far": DatetimeMS(10**15),  # the year 33658
+    "stamp": Timestamp(100, 1),
     "oid": OID,
     "large": LARGE,
     "numbers": [3, 1, 2],
@@ -132,6 +135,11 @@ EXPRESSIONS: dict[str, list[tuple[Any, Any]]] = {
         ({"$multiply": ["$n", 2]}, 8),
         ({"$multiply": ["$n", "$half"]}, 10.0),
         ({"$multiply": [2**40, 2**40]}, 2.0**80),
+        ({"$multiply": [Int64(2**62)] * 40}, INFINITY),
+        ({"$multiply": [Int64(2**62), -2]}, Int64(-(2**63))),
+        ({"$multiply": [Int64(2**62), 2, 0]}, 0.0),
+        ({"$multiply": [Int64(2**62), -4, 0.5]}, -(2.0**63)),
+        ({"$multiply": [2, 0.5, 3]}, 3.0),
         ({"$multiply": ["$n", "$nothing"]}, None),
     ],
     "$divide": [({"$divide": ["$n", 2]}, 2.0), ({"$divide": ["$null", 2]}, None)],
@@ -143,17 +151,45 @@ EXPRESSIONS: dict[str, list[tuple[Any, Any]]] = {
     "$abs": [({"$abs": -3}, 3), ({"$abs": ["$nothing"]}, None), ({"$abs": -2.5}, 2.5)],
     "$ceil": [({"$ceil": 2.1}, 3.0), ({"$ceil": "$n"}, 4)],
     "$floor": [({"$floor": -2.5}, -3.0), ({"$floor": "$null"}, None)],
-    "$trunc": [({"$trunc": -2.7}, -2.0), ({"$trunc": "$n"}, 4)],
+    "$trunc": [
+        ({"$trunc": -2.7}, -2.0),
+        ({"$trunc": "$n"}, 4),
+        ({"$trunc": [19.25, 1]}, 19.2),
+        ({"$trunc": [-45.39, 1]}, -45.3),
+        ({"$trunc": [23.298, -1]}, 20.0),
+        ({"$trunc": [-0.5, 0]}, -0.0),
+        ({"$trunc": [1.298, 100]}, 1.298),
+        ({"$trunc": [-1299, -2]}, -1200),
+        ({"$trunc": [Int64(7), -20]}, Int64(0)),
+        ({"$trunc": [Int64(2**53 + 1), 2]}, Int64(2**53 + 1)),
+        ({"$trunc": [Int64(2**53 + 9), -1]}, Int64(9007199254741000)),
+        ({"$trunc": [-INFINITY, 3]}, -INFINITY),
+        ({"$trunc": [1.5, "$null"]}, None),
+    ],
     "$round": [
         ({"$round": ["$half"]}, 2.0),
         ({"$round": [3.14159, 2]}, 3.14),
         ({"$round": [1250, -2]}, 1200),
+        ({"$round": [2147483647, -1]}, Int64(2147483650)),
+        ({"$round": [7, -20]}, 0),
+        ({"$round": [1.298, 100]}, 1.298),
     ],
     "$sqrt": [({"$sqrt": "$n"}, 2.0), ({"$sqrt": "$null"}, None)],
     "$ln": [({"$ln": 1}, 0.0)],
     "$log10": [({"$log10": 1000}, 3.0)],
     "$exp": [({"$exp": "$zero"}, 1.0)],
-    "$pow": [({"$pow": ["$n", 2]}, 16), ({"$pow": [4, 0.5]}, 2.0)],
+    "$pow": [
+        ({"$pow": ["$n", 2]}, 16),
+        ({"$pow": [4, 0.5]}, 2.0),
+        ({"$pow": [Int64(2**62), 63]}, INFINITY),
+        ({"$pow": [Int64(-(2**62)), 63]}, -INFINITY),
+        ({"$pow": [-2, Int64(63)]}, Int64(-(2**63))),
+        ({"$pow": [2, 63]}, 2.0**63),
+        ({"$pow": [1, 100]}, 1),
+        ({"$pow": [-1, -3]}, -1),
+        ({"$pow": [0, 0]}, 1),
+        ({"$pow": [0, 64]}, 0),
+    ],
     "$concat": [
         ({"$concat": ["a", "-", "$s"]}, "a-héllo"),
         ({"$concat": ["a-", "$nothing"]}, None),
@@ -228,6 +264,21 @@ EXPRESSIONS: dict[str, list[tuple[Any, Any]]] = {
         ({"$in": [True, [1, 2]]}, False),
         ({"$in": ["$nothing", [None]]}, False),
         ({"$in": ["$null", "$mixed"]}, True),
+        ({"$in": ["$n", [9, Decimal128("4.0")]]}, True),
+        ({"$in": ["$yes", [1, 0]]}, False),
+        ({"$in": [NAN, [1, NAN]]}, True),
+        ({"$in": [NAN, ["$n", NAN]]}, True),
+        ({"$in": ["$numbers", [[3.0, 1, 2]]]}, True),
+        ({"$in": ["$numbers", [[1, 2, 3]]]}, False),
+        ({"$in": ["$o", [{"a": 1, "b": {"c": 2.0}}]]}, True),
+        ({"$in": ["$o", [{"b": {"c": 2}, "a": 1}]]}, False),
+        ({"$in": ["$s", {"$literal": ["$s", "héllo"]}]}, True),
+        ({"$in": ["$n", ["$n", "$s"]]}, True),
+        ({"$in": ["$n", [{"a": "$n"}, ["$n"]]]}, False),
+        ({"$in": [4, [{"$add": [2, 2]}]]}, True),
+        ({"$in": [{"a": 4}, [{"a": "$n"}]]}, True),
+        ({"$in": ["$n", []]}, False),
+        ({"$in": ["$large", [1, LARGE]]}, True),
     ],
     "$indexOfArray": [
         ({"$indexOfArray": ["$mixed", True]}, 1),
@@ -274,8 +325,17 @@ EXPRESSIONS: dict[str, list[tuple[Any, Any]]] = {
         ({"$max": ["$time", "$nothing", dt.datetime(2000, 1, 1)]}, TIME),
         ({"$max": ["$n", "$s"]}, "héllo"),
     ],
-    "$stdDevPop": [({"$stdDevPop": [[1, 3]]}, 1.0)],
-    "$stdDevSamp": [({"$stdDevSamp": [[1, 3, 5]]}, 2.0), ({"$stdDevSamp": [[1]]}, None)],
+    "$stdDevPop": [
+        ({"$stdDevPop": [[1, 3]]}, 1.0),
+        ({"$eq": [{"$stdDevPop": [1, INFINITY]}, NAN]}, True),
+        ({"$eq": [{"$stdDevPop": ["$n", NAN]}, NAN]}, True),
+    ],
+    "$stdDevSamp": [
+        ({"$stdDevSamp": [[1, 3, 5]]}, 2.0),
+        ({"$stdDevSamp": [[1]]}, None),
+        ({"$eq": [{"$stdDevSamp": [1, -INFINITY]}, NAN]}, True),
+        ({"$stdDevSamp": [1.7e308, -1.7e308]}, INFINITY),
+    ],
     "$type": [
         ({"$type": "$nothing"}, "missing"),
         ({"$type": "$n"}, "int"),
@@ -294,8 +354,13 @@ EXPRESSIONS: dict[str, list[tuple[Any, Any]]] = {
     "$toLong": [
         ({"$toLong": "$n"}, Int64(4)),
         ({"$toLong": dt.datetime(1970, 1, 1, 0, 0, 1)}, Int64(1000)),
+        ({"$toLong": "$far"}, Int64(10**15)),
     ],
-    "$toDouble": [({"$toDouble": "1.5"}, 1.5), ({"$toDouble": "$n"}, 4.0)],
+    "$toDouble": [
+        ({"$toDouble": "1.5"}, 1.5),
+        ({"$toDouble": "$n"}, 4.0),
+        ({"$toDouble": "$far"}, 1e15),
+    ],
     "$toBool": [({"$toBool": "false"}, True), ({"$toBool": "$zero"}, False)],
     "$toString": [
         ({"$toString": 1.0}, "1"),
@@ -303,17 +368,29 @@ EXPRESSIONS: dict[str, list[tuple[Any, Any]]] = {
         ({"$toString": "$yes"}, "true"),
         ({"$toString": "$time"}, "2026-01-02T03:04:05.678Z"),
         ({"$toString": "$oid"}, str(OID)),
+        ({"$toString": INFINITY}, "Infinity"),
+        ({"$toString": -INFINITY}, "-Infinity"),
+        ({"$toString": NAN}, "NaN"),
     ],
     "$toObjectId": [({"$toObjectId": str(OID)}, OID)],
     "$toDate": [
         ({"$toDate": "2026-01-02T03:04:05.678Z"}, TIME),
         ({"$toDate": Int64(1000)}, dt.datetime(1970, 1, 1, 0, 0, 1)),
         ({"$toDate": "$null"}, None),
+        ({"$toDate": "$stamp"}, dt.datetime(1970, 1, 1, 0, 1, 40)),
+        ({"$eq": [{"$toDate": "$far"}, "$far"]}, True),
     ],
     "$convert": [
         ({"$convert": {"input": "12", "to": "int"}}, 12),
         ({"$convert": {"input": "x", "to": 16, "onError": "bad"}}, "bad"),
         ({"$convert": {"input": "$nothing", "to": "int", "onNull": 0}}, 0),
+        (
+            {"$convert": {"input": "$stamp", "to": "date", "onError": "bad"}},
+            dt.datetime(1970, 1, 1, 0, 1, 40),
+        ),
+        ({"$convert": {"input": "$far", "to": "long", "onError": "bad"}}, Int64(10**15)),
+        ({"$convert": {"input": "$far", "to": "int", "onError": "bad"}}, "bad"),
+        ({"$convert": {"input": 1e100, "to": "date", "onError": "bad"}}, "bad"),
     ],
     "$dateToString": [
         (
@@ -329,6 +406,10 @@ EXPRESSIONS: dict[str, list[tuple[Any, Any]]] = {
         ({"$dateFromString": {"dateString": "2026-01-02"}}, dt.datetime(2026, 1, 2)),
         ({"$dateFromString": {"dateString": "$time", "onError": "$time"}}, TIME),
         ({"$dateFromString": {"dateString": "no date", "onError": "$s"}}, "héllo"),
+        ({"$dateFromString": {"dateString": "2020-13-01", "onError": "bad"}}, "bad"),
+        ({"$dateFromString": {"dateString": "2021-02-29T10:00Z", "onError": "bad"}}, "bad"),
+        ({"$dateFromString": {"dateString": "2020-02-29T10:61:00", "onError": "bad"}}, "bad"),
+        ({"$dateFromString": {"dateString": "2020-02-29T10:59"}}, dt.datetime(2020, 2, 29, 10, 59)),
         ({"$dateFromString": {"dateString": "$nothing", "onError": 1}}, None),
         ({"$dateFromString": {"dateString": "$null", "onNull": 2}}, 2),
     ],
@@ -359,12 +440,23 @@ FAILING_EXPRESSIONS: dict[str, tuple[Any, int]] = {
     "$add of two dates": ({"$add": ["$time", "$time"]}, 16612),
     "$multiply of a string": ({"$multiply": ["$s", 2]}, 14),
     "$divide by zero": ({"$divide": [1, "$zero"]}, 2),
+    "$multiply of a string after an overflow": ({"$multiply": [Int64(2**62), 4, "$s"]}, 14),
+    "$trunc with three arguments": ({"$trunc": [1, 2, 3]}, 28667),
+    "$trunc of a string": ({"$trunc": "$s"}, 51081),
+    "$trunc to half a place": ({"$trunc": [1.5, 0.5]}, 51082),
+    "$trunc to place 101": ({"$trunc": [1.5, 101]}, 51083),
+    "$round to place -21": ({"$round": [1.5, -21]}, 51083),
+    "$round beyond a long": ({"$round": [Int64(2**63 - 2), -1]}, 51080),
+    "$add of infinity to a date": ({"$add": ["$time", INFINITY]}, 15),
     "$concat of a number": ({"$concat": ["a", "$n"]}, 16702),
     "$size of what is missing": ({"$size": "$nothing"}, 17124),
     "$in without an array": ({"$in": [1, "$n"]}, 40081),
+    "$in with a constant that is no array": ({"$in": [1, {"$literal": 1}]}, 40081),
+    "$in with three arguments": ({"$in": [1, [1], 2]}, 16020),
     "$switch without a match": ({"$switch": {"branches": [{"case": False, "then": 1}]}}, 40066),
     "$toInt of a word": ({"$toInt": "$s"}, 241),
     "$dateFromString of a date": ({"$dateFromString": {"dateString": "$time"}}, 241),
+    "$dateFromString of February 30": ({"$dateFromString": {"dateString": "2020-02-30"}}, 241),
     "$year of a string": ({"$year": "$s"}, 16006),
 }
 
@@ -374,6 +466,24 @@ REFUSED_EXPRESSIONS: dict[str, Any] = {
     "$sum of Decimal128": {"$sum": [[Decimal128("1"), 1]]},
     "a string of an unusual double": {"$toString": 1e300},
     "a date in another notation": {"$dateFromString": {"dateString": "2 January 2026"}},
+    "a date of the hour 24": {
+        "$dateFromString": {"dateString": "2020-01-01T24:00:00", "onError": 1}
+    },
+    "a leap second": {"$dateFromString": {"dateString": "2016-12-31T23:59:60Z", "onError": 1}},
+    "the year 0": {"$dateFromString": {"dateString": "0000-02-29", "onError": 1}},
+    "a date before the year 1": {
+        "$dateFromString": {"dateString": "0001-01-01T00:00:00+05:00", "onError": 1}
+    },
+    "$add beyond the year 9999": {"$add": ["$time", Int64(10**15)]},
+    "$subtract beyond the year 1": {"$subtract": ["$time", 1e14]},
+    "$convert to a date beyond the year 9999": {
+        "$convert": {"input": Int64(10**17), "to": "date", "onError": "bad"}
+    },
+    "$toString of a date beyond the year 9999": {"$toString": "$far"},
+    "$toUpper of a date beyond the year 9999": {"$toUpper": "$far"},
+    "$add to a date beyond the year 9999": {"$add": ["$far", 1]},
+    "$subtract from a date beyond the year 9999": {"$subtract": ["$far", 1]},
+    "$subtract of a date beyond the year 9999": {"$subtract": ["$time", "$far"]},
     "a time zone": {"$hour": {"date": "$time", "timezone": "Europe/Berlin"}},
     "a date format": {"$dateFromString": {"dateString": "2026", "format": "%Y"}},
     "a system variable": "$$CLUSTER_TIME",
