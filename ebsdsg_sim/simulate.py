@@ -33,6 +33,7 @@ from ebsdsg_sim.hdf5 import (
     write_master_pattern,
     write_monte_carlo,
 )
+from ebsdsg_sim.hdf5_file import FileRefusedError
 from ebsdsg_sim.masterpattern import MasterPattern, compute_energy
 from ebsdsg_sim.montecarlo import MonteCarlo, simulate_monte_carlo
 from ebsdsg_sim.parameters import SimulationParameters
@@ -167,8 +168,12 @@ class _Work:
                 _same(self.partial, crystal, parameters, self.crystal, self.parameters)
                 try:
                     mp, last = read_unfinished(self.partial)
+                except FileRefusedError:
+                    raise
                 except MasterPatternFileError:
                     return self._empty(mc), n
+            except FileRefusedError:
+                raise  # what it holds is not known: no reason to start over
             except MasterPatternFileError as error:
                 raise SimulationError(
                     f"{error}; delete this unfinished file to start over"
@@ -246,6 +251,8 @@ def _complete(path: Path, crystal: Crystal, parameters: SimulationParameters) ->
     """Report of a file that is there already."""
     try:
         mp = read_master_pattern(path)
+    except FileRefusedError:
+        raise
     except MasterPatternFileError as error:
         raise SimulationError(f"{error}; move the file away to simulate into this name") from None
     _same(path, mp.crystal, mp.parameters, crystal, parameters)

@@ -1,5 +1,6 @@
 """HDF5 files: EMsoft's are read, ours come back as they were, broken ones are named."""
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -19,6 +20,7 @@ from ebsdsg_sim.hdf5 import (
     write_master_pattern,
     write_monte_carlo,
 )
+from ebsdsg_sim.hdf5_file import FileRefusedError, refusal
 from ebsdsg_sim.masterpattern import MasterPattern
 from ebsdsg_sim.montecarlo import MonteCarlo
 from ebsdsg_sim.parameters import SimulationParameters
@@ -214,6 +216,39 @@ def test_damaged_files_give_one_clear_error(file, damage, message):
     with pytest.raises(MasterPatternFileError, match=message) as caught:
         read_master_pattern(file)
     assert file.name in str(caught.value)
+
+
+REFUSED = [
+    PermissionError(errno.EACCES, "Permission denied"),
+    OSError(errno.EAGAIN, "unable to lock file, errno = 11, error message = 'not now'"),
+    KeyError("Unable to open object (file read failed: errno = 13, error message = 'no')"),
+]
+
+
+@pytest.mark.parametrize("error", REFUSED, ids=["open", "lock", "read"])
+def test_a_file_that_the_system_refuses_is_not_called_broken(file, monkeypatch, error):
+    def refuse(*args, **options):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(h5py, "File", refuse)
+        with pytest.raises(FileRefusedError, match=rf"^\[Errno 1[13]\] .*{file.name}") as caught:
+            read_master_pattern(file)
+    assert caught.value.errno in (errno.EACCES, errno.EAGAIN)
+    # for whom it is all the same
+    assert isinstance(caught.value, MasterPatternFileError)
+    read_master_pattern(file)
+
+
+def test_what_is_no_file_is_no_refusal(file):
+    assert refusal(FileNotFoundError(errno.ENOENT, "No such file or directory")) is None
+    truncate(file)
+    with pytest.raises(OSError) as caught:
+        h5py.File(file)
+    assert refusal(caught.value) is None
+    with pytest.raises(OSError) as caught:
+        h5py.File("/proc/self/mem")  # EIO from the disk itself
+    assert refusal(caught.value) == errno.EIO
 
 
 def test_a_damaged_emsoft_file_gives_one_clear_error(shared, tmp_path):

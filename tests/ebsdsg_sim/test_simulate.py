@@ -1,5 +1,6 @@
 """Simulations survive interruption, are done once, and are believed only after reading back."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -17,6 +18,7 @@ import pytest
 from ebsdsg_sim import simulate as module
 from ebsdsg_sim.crystal import Crystal, Site
 from ebsdsg_sim.hdf5 import read_master_pattern
+from ebsdsg_sim.hdf5_file import FileRefusedError
 from ebsdsg_sim.masterpattern import compute_energy
 from ebsdsg_sim.montecarlo import simulate_monte_carlo
 from ebsdsg_sim.parameters import SimulationParameters
@@ -200,6 +202,29 @@ def test_broken_files_in_the_way_are_named(tmp_path):
         simulate(NIAL, PARAMETERS, path)
     with pytest.raises(SimulationError, match="does not exist"):
         simulate(NIAL, PARAMETERS, tmp_path / "nowhere" / "x.h5")
+
+
+@pytest.mark.parametrize("reader", ["read_monte_carlo", "read_unfinished"])
+def test_an_unfinished_file_that_cannot_be_read_now_is_continued_later(
+    tmp_path, monkeypatch, reader
+):
+    path = tmp_path / "nial.h5"
+    with pytest.raises(Stop):
+        simulate(NIAL, PARAMETERS, path, progress=stop_at("energies", 2))
+
+    def refuse(file):
+        raise FileRefusedError(errno.EAGAIN, "Resource temporarily unavailable", str(file))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, reader, refuse)
+        with pytest.raises(FileRefusedError) as caught:
+            simulate(NIAL, PARAMETERS, path)
+    assert "delete" not in str(caught.value)
+    assert simulate(NIAL, PARAMETERS, path).energies_resumed == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "read_master_pattern", refuse)
+        with pytest.raises(FileRefusedError):
+            simulate(NIAL, PARAMETERS, path)
 
 
 def test_two_processes_do_not_work_on_one_file(tmp_path):

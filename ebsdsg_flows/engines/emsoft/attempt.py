@@ -104,10 +104,10 @@ class Attempt:
         Raises
         ------
         EngineFailure
-            Unless it is of EMsoft 5.0, ended by itself, said that it had finished and reported no
-            error.
+            Unless it is of EMsoft 5.0, built the cell that was asked for, ended by itself, said
+            that it had finished and reported no error.
         """
-        from ebsdsg_flows.engines.emsoft.outcome import check_version, judge
+        from ebsdsg_flows.engines.emsoft.outcome import check_cell, check_version, judge
         from ebsdsg_flows.engines.emsoft.progress import MasterProgress
         from ebsdsg_flows.engines.emsoft.supervise import Limits, run_program
 
@@ -136,6 +136,7 @@ class Attempt:
             before_end=before_end,
         )
         self.cpu_seconds += ended.cpu_seconds
+        check_cell(ended.output, self.crystal)
         try:
             judge(program, ended)
         except EngineFailure as failure:

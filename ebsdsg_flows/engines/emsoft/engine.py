@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from ebsdsg_flows.engines.base import Control, Engine, EngineFailure, EngineResult, Progress
 from ebsdsg_flows.engines.emsoft.attempt import Attempt
-from ebsdsg_flows.engines.emsoft.broken_file import naming_a_full_disk
+from ebsdsg_flows.engines.emsoft.broken_file import naming_refusals
 from ebsdsg_flows.engines.emsoft.configuration import Installation, RunFolder, threads_of
 from ebsdsg_flows.engines.emsoft.failures import CONFIGURATION
 from ebsdsg_flows.engines.emsoft.namelist import LARGEST_INTEGER
@@ -117,7 +117,7 @@ class EMsoftEngine(Engine):
         control: Control | None = None,
     ) -> dict[str, Any]:
         """See :meth:`ebsdsg_flows.engines.base.Engine.compute_monte_carlo`."""
-        with naming_a_full_disk():
+        with naming_refusals():
             attempt = self._attempt(crystal, parameters, path, progress, control)
             make_crystal_file(attempt)
             make_monte_carlo(attempt)
@@ -133,7 +133,7 @@ class EMsoftEngine(Engine):
         control: Control | None = None,
     ) -> EngineResult:
         """See :meth:`ebsdsg_flows.engines.base.Engine.simulate`."""
-        with naming_a_full_disk():
+        with naming_refusals():
             return _compute(self._attempt(crystal, parameters, path, progress, control), path)
 
     def _attempt(

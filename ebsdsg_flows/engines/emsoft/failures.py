@@ -23,6 +23,7 @@ class Rule(StrEnum):
     RETRY = "rerun"
     RESUME = "rerun; it continues after the last finished energy"
     MORE_TIME = "rerun with more time (--walltime); it continues after the last finished energy"
+    SET_ASIDE = "rerun; the unfinished file is set aside, because two runs could not continue it"
     FEWER_THREADS = "rerun with fewer threads (--threads), or on a machine with more memory"
 
 
@@ -195,6 +196,12 @@ CRASHED = Kind(
     pattern=r"Segmentation fault|SIGSEGV|SIGABRT|SIGFPE|SIGBUS|SIGILL",
 )
 KILLED = Kind(146, "killed", "the program was killed from outside", Rule.RESUME)
+REFUSED = Kind(
+    147,
+    "refused by the system",
+    "the system refused to read or write",
+    Rule.RETRY,
+)
 TIME_OUT = Kind(
     150, "time-out", "the stage's time limit was reached", Rule.MORE_TIME, state="timed_out"
 )
@@ -237,6 +244,7 @@ KINDS: tuple[Kind, ...] = (
     FATAL,
     CRASHED,
     KILLED,
+    REFUSED,
     TIME_OUT,
     QUEUE_ENDED,
     HUNG,

@@ -136,7 +136,7 @@ def check_cell(output: str, crystal: Crystal) -> None:
 
     Parameters
     ----------
-    output : of EMMCOpenCL or EMEBSDmaster.
+    output : of EMMCOpenCL or EMEBSDmaster, whole or cut off anywhere.
     crystal : what was simulated.
 
     Raises
@@ -144,12 +144,12 @@ def check_cell(output: str, crystal: Crystal) -> None:
     EngineFailure
         If EMsoft built another cell, for example with the other origin.
     """
-    atoms = re.search(r"Total number of atoms in the unit cell :\s+(\d+)", output)
+    atoms = re.search(r"Total number of atoms in the unit cell :\s+(\d+)\s", output)
     if atoms and int(atoms[1]) != crystal.n_atoms:
         raise CRYSTAL_DIFFERS.failure(
             f"EMsoft counts {atoms[1]} atoms in the cell of {crystal.name}, not {crystal.n_atoms}"
         )
-    density = re.search(r"Density, avZ, avA =\s+([\d.]+)", output)
+    density = re.search(r"Density, avZ, avA =\s+([\d.]+)\s", output)
     expected = _density(crystal)
     if density and abs(float(density[1]) / expected - 1) > 0.005:
         raise CRYSTAL_DIFFERS.failure(

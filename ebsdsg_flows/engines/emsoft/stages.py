@@ -64,7 +64,6 @@ def make_monte_carlo(attempt: Attempt) -> Path:
     from ebsdsg_flows.engines.emsoft.leftovers import CHECKED_MONTE_CARLO, earlier_monte_carlo
     from ebsdsg_flows.engines.emsoft.monte_carlo import check_kept, keep, monte_carlo_key
     from ebsdsg_flows.engines.emsoft.namelists import CpuMonteCarloNamelist, MonteCarloNamelist
-    from ebsdsg_flows.engines.emsoft.outcome import check_cell
     from ebsdsg_flows.engines.emsoft.result_file import check_monte_carlo
 
     program = "EMMCOpenCL" if attempt.engine.monte_carlo == "opencl" else "EMMC"
@@ -99,8 +98,7 @@ def make_monte_carlo(attempt: Attempt) -> Path:
             )
         namelist.write(attempt.run.path / f"{program}.nml")
         made = attempt.run.data / "montecarlo.h5"
-        output = attempt.run_program(program, ("monte carlo", 0, 1))
-        check_cell(output, attempt.crystal)
+        attempt.run_program(program, ("monte carlo", 0, 1))
         check_monte_carlo(made, attempt.crystal, attempt.parameters)
         made = made.replace(made.with_name(CHECKED_MONTE_CARLO))
         keep(made, kept)
@@ -131,7 +129,6 @@ def make_master_pattern(attempt: Attempt, kept: Path) -> Path:
         setting_aside,
     )
     from ebsdsg_flows.engines.emsoft.monte_carlo import hand_out
-    from ebsdsg_flows.engines.emsoft.outcome import check_cell
     from ebsdsg_flows.engines.emsoft.result_file import check_monte_carlo
     from ebsdsg_flows.engines.emsoft.resume import settle
 
@@ -152,8 +149,7 @@ def make_master_pattern(attempt: Attempt, kept: Path) -> Path:
                 if earlier is None
                 else setting_aside(attempt, earlier, master, original)
             ):
-                output = attempt.run_program("EMEBSDmaster", ("energies", done, n))
-            check_cell(output, attempt.crystal)
+                attempt.run_program("EMEBSDmaster", ("energies", done, n))
             settle(master, original)
         attempt.progress("energies", n, n)
     return master

@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ebsdsg_flows.engines.emsoft.broken_file import DAMAGE
+from ebsdsg_flows.engines.emsoft.broken_file import reading
 from ebsdsg_flows.engines.emsoft.crystal_file import (
     answers,
     check_expressible,
@@ -21,7 +21,7 @@ from ebsdsg_flows.engines.emsoft.crystal_file import (
     rhombohedral,
 )
 from ebsdsg_flows.engines.emsoft.dialogue import TIMEOUT, converse
-from ebsdsg_flows.engines.emsoft.failures import CRYSTAL_DIFFERS, INEXPRESSIBLE, WRONG_FILE
+from ebsdsg_flows.engines.emsoft.failures import CRYSTAL_DIFFERS, INEXPRESSIBLE
 from ebsdsg_sim.atomic_file import new_file
 from ebsdsg_sim.crystal import Crystal
 from ebsdsg_sim.emsoft_layout import origin_setting, put, text_of, write_crystal
@@ -138,11 +138,8 @@ def check_xtal(path: Path, crystal: Crystal, source: str | None = None) -> None:
         If the file is missing or broken, or anything in it differs: cell, group, setting,
         elements, positions, occupancies, Debye-Waller factors, number of atoms or density.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            differences = _differences(file["CrystalData"], crystal, source)
-    except DAMAGE as error:
-        raise WRONG_FILE.failure(f"{path.name} is not a crystal file ({error})") from None
+    with reading(path, "is not a crystal file"), h5py.File(path, "r") as file:
+        differences = _differences(file["CrystalData"], crystal, source)
     if differences:
         raise CRYSTAL_DIFFERS.failure(f"{path.name}: {'; '.join(differences)}")
 

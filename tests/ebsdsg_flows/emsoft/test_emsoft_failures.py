@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,18 @@ def test_the_density_is_that_of_emsofts_own_weights(element: str, weight: float)
         with pytest.raises(EngineFailure, match="density") as caught:
             check_cell(cell_of(crystal, other * weight), crystal)
         assert caught.value.code == 123
+
+
+def test_a_number_that_was_cut_off_with_its_program_is_not_compared() -> None:
+    crystal = Crystal(
+        *("Ni", (0.3524, 0.3524, 0.3524, 90, 90, 90), 225, hall_number_for(225)),
+        (Site("Ni", (0, 0, 0), 1, 0.0035),),
+    )
+    printed = cell_of(crystal, 58.6934)
+    for length in range(len(printed)):
+        check_cell(printed[:length], crystal)
+    with pytest.raises(EngineFailure, match="counts 4 atoms"):
+        check_cell(printed, replace(crystal, space_group=221, hall_number=hall_number_for(221)))
 
 
 def test_a_number_has_one_meaning_and_is_documented() -> None:

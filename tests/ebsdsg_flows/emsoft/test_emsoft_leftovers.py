@@ -13,7 +13,8 @@ import h5py
 import numpy as np
 import pytest
 
-from ebsdsg_flows.engines.emsoft import monte_carlo
+from ebsdsg_flows.engines import EngineFailure
+from ebsdsg_flows.engines.emsoft import monte_carlo, resume
 from ebsdsg_sim.hdf5 import read_master_pattern
 from tests.ebsdsg_flows.emsoft.bench import Bench
 
@@ -78,24 +79,181 @@ def test_a_file_without_stereographic_maps_is_not_continued(bench: Bench) -> Non
 
 
 @pytest.mark.parametrize(
-    ("order", "again"),
+    ("first", "second", "again"),
     [
-        ({"do": "crash", "energy": 6}, False),
-        ({"do": "silent", "energy": 6}, False),
-        ({"do": "killed", "energy": 6}, True),  # from outside
-        ({"do": "crash", "energy": 5}, True),  # after one more energy
+        ({"do": "crash", "energy": 6}, {"do": "silent", "energy": 6}, False),
+        ({"do": "fatal", "energy": 6}, {"do": "fatal", "energy": 6}, False),
+        ({"do": "killed", "energy": 6}, {"do": "crash", "energy": 6}, True),  # once from outside
+        ({"do": "crash", "energy": 6}, {"do": "crash", "energy": 5}, True),  # after one more energy
+        ({"do": "crash", "energy": 5}, {"do": "crash", "energy": 5}, True),  # two files, one each
     ],
 )
-def test_a_file_that_a_run_could_not_continue_is_not_continued_again(
-    bench: Bench, order: dict[str, object], again: bool
+def test_a_file_that_two_runs_could_not_continue_is_not_continued_again(
+    bench: Bench, first: dict[str, object], second: dict[str, object], again: bool
 ) -> None:
     stop_in_the_sixth(bench)
-    bench.order(EMEBSDmaster=order)
-    bench.fail()
+    said = []
+    for order in (first, second):
+        bench.order(EMEBSDmaster=order)
+        said.append(bench.fail().next_action)
     bench.orders.unlink()
+    assert "continues after the last finished energy" in said[0]
+    assert said[1].startswith("rerun; ") and ("is set aside" in said[1]) != again
+    assert bool(list(bench.root.rglob("master.refused.h5"))) != again
     report = bench.simulate().report
-    assert restarts(bench) == [False, True, again]
+    assert restarts(bench) == [False, True, True, again]
     assert ("resumed_after_energies" in report) == again
+
+
+def other_master(emsoft: Path, folder: Path, script: str) -> str:
+    """Folder of programs of which EMEBSDmaster does something else."""
+    bad = folder / "bad_bin"
+    shutil.copytree(emsoft / "bin", bad)
+    (bad / "EMEBSDmaster").write_text(f"#!/bin/sh\n{script}\n")
+    return str(bad)
+
+
+def test_one_wrong_machine_does_not_cost_the_finished_energies(
+    bench: Bench, emsoft: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = stop_in_the_sixth(bench)
+    with monkeypatch.context() as patch:  # compiled for another processor
+        patch.setenv("EBSDSG_EMSOFT_BIN", other_master(emsoft, tmp_path, "kill -ILL $$"))
+        failure = bench.fail()
+    assert failure.code == 145 and "signal 4" in failure.message
+    assert failure.next_action == "rerun; it continues after the last finished energy"
+    assert left.exists()
+    assert bench.simulate().report["resumed_after_energies"] == 5
+
+
+def test_what_is_counted_of_a_file_ends_with_an_added_energy(bench: Bench) -> None:
+    left = stop_in_the_sixth(bench)
+    note = left.with_name("master.failed_once.txt")
+    bench.order(EMEBSDmaster={"do": "crash", "energy": 6})
+    bench.fail()
+    assert note.read_text().startswith("145 ")
+    bench.order(EMEBSDmaster={"do": "killed", "energy": 6})
+    bench.fail()
+    assert note.exists()
+    bench.order(EMEBSDmaster={"do": "crash", "energy": 5})
+    bench.fail()
+    assert not note.exists() and left.exists()
+
+
+REFUSALS = [
+    (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), 147),
+    (PermissionError(errno.EACCES, "Permission denied"), 147),
+    (KeyError("Unable to open object (file read failed: errno = 5, error message = 'EIO')"), 147),
+    (OSError(errno.ENOMEM, "Cannot allocate memory"), 141),
+    (MemoryError("Unable to allocate 3.2 GiB"), 141),
+]
+refused = pytest.mark.parametrize(
+    ("error", "code"), REFUSALS, ids=["lock", "permission", "disk", "system memory", "memory"]
+)
+
+
+def refuse(patch: pytest.MonkeyPatch, refused: Path, error: Exception) -> None:
+    """Let HDF5 refuse to open one file; root is refused nothing by permissions."""
+
+    class File(h5py.File):  # type: ignore[misc]
+        def __init__(self, name: object, *args: object, **options: object) -> None:
+            if str(name) == str(refused):
+                raise error
+            super().__init__(name, *args, **options)
+
+    patch.setattr(h5py, "File", File)
+
+
+@refused
+def test_a_kept_monte_carlo_that_cannot_be_read_now_is_left_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    bench.simulate("a" * 8)
+    (kept,) = bench.root.glob("emsoft/montecarlo/*/*.h5")
+    before = kept.stat().st_ino
+    with monkeypatch.context() as patch:
+        refuse(patch, kept, error)
+        failure = bench.fail("b" * 8)
+    assert failure.code == code and failure.next_action.startswith("rerun")
+    bench.simulate("b" * 8)
+    assert kept.stat().st_ino == before
+    assert len(bench.logs("EMMCOpenCL")) == 1
+
+
+@refused
+def test_a_finished_file_that_cannot_be_read_now_is_left_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    path = bench.simulate().path
+    before = path.stat().st_ino
+    with monkeypatch.context() as patch:
+        refuse(patch, path, error)
+        with pytest.raises(EngineFailure) as caught:
+            bench.simulate()
+    assert caught.value.code == code
+    bench.simulate()
+    assert path.stat().st_ino == before
+    assert len(restarts(bench)) == 1
+
+
+@refused
+def test_an_unfinished_file_that_cannot_be_read_now_is_continued_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    left = stop_in_the_sixth(bench)
+    with monkeypatch.context() as patch:
+        refuse(patch, left, error)
+        assert bench.fail().code == code
+    assert bench.simulate().report["resumed_after_energies"] == 5
+    assert restarts(bench) == [False, True]
+
+
+def test_a_copy_that_cannot_be_read_now_counts_nothing_against_its_file(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = stop_in_the_sixth(bench)
+    real = resume.lowest_energy
+
+    def lowest(path: Path, *arguments: object) -> int:
+        if path.name == "master.h5" and path != left:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, *arguments)  # type: ignore[arg-type]
+
+    bench.order(EMEBSDmaster={"do": "crash", "energy": 6})
+    with monkeypatch.context() as patch:
+        patch.setattr(resume, "lowest_energy", lowest)
+        assert bench.fail().code == 145
+    assert not list(bench.root.rglob("master.failed_once.txt"))
+
+
+def test_a_damaged_size_is_damage_and_not_too_little_memory(bench: Bench) -> None:
+    bench.simulate("a" * 8)
+    (kept,) = bench.root.glob("emsoft/montecarlo/*/*.h5")
+    with h5py.File(kept, "r+") as file:
+        group = file["EMData/MCOpenCL"]
+        del group["accum_z"]
+        group.create_dataset("accum_z", shape=(1 << 20,) * 3, dtype="i4", chunks=(8, 8, 8))
+    bench.simulate("b" * 8)
+    assert len(bench.logs("EMMCOpenCL")) == 2
+
+
+def test_a_master_pattern_of_another_cell_is_refused_as_often_as_it_is_made(
+    bench: Bench, emsoft: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.simulate("c" * 8)
+    program = emsoft / "bin" / "EMEBSDmaster"
+    script = f"{program} \"$@\" | sed -u 's/atoms in the unit cell :.*/&6/'"
+    with monkeypatch.context() as patch:
+        patch.setenv("EBSDSG_EMSOFT_BIN", other_master(emsoft, tmp_path, script))
+        for _ in range(2):
+            failure = bench.fail("d" * 8)
+            assert failure.code == 123 and "counts 86 atoms" in failure.message
+        # it was ended before it could finish, by its time or by a crash
+        bench.order(EMEBSDmaster={"do": "crash", "energy": 6})
+        assert bench.fail("d" * 8).code == 123
+        bench.orders.unlink()
+    assert "resumed_after_energies" not in bench.simulate("d" * 8).report
+    assert restarts(bench) == [False] * 5
 
 
 def test_a_file_of_an_earlier_monte_carlo_is_not_mixed_with_the_present_one(bench: Bench) -> None:
