@@ -13,7 +13,8 @@ from typing import Any
 
 from stores.collections import Stores, client_options
 from stores.indexes import create_indexes
-from stores.redact import redact, redact_uri
+from stores.mongo_uri import check_escaped
+from stores.redact import driver_words, redact_uri, redacted_warnings
 
 URI_VARIABLE = "EBSDSG_MONGO_URI"
 ROOT_VARIABLE = "EBSDSG_ROOT"
@@ -72,8 +73,11 @@ def connect(
         timeout = max(timeout, EMBEDDED_PATIENCE)
     shown = redact_uri(uri)
     try:
-        client: MongoClient[dict[str, Any]] = MongoClient(uri, **client_options(timeout))
-        name = database or _database_in(uri) or DEFAULT_DATABASE
+        check_escaped(uri)
+        with redacted_warnings(uri):
+            # reading the name first finds mistakes in the URI before anything is looked for
+            name = database or _database_in(uri) or DEFAULT_DATABASE
+            client: MongoClient[dict[str, Any]] = MongoClient(uri, **client_options(timeout))
         try:
             client.admin.command("ping")
             create_indexes(client[name])
@@ -82,11 +86,11 @@ def connect(
             raise
     except (ConfigurationError, ValueError) as error:
         raise DatabaseUnavailable(
-            f"{shown} is not a usable MongoDB URI: {redact(error, uri)}. "
+            f"{shown} is not a usable MongoDB URI: {driver_words(error, uri)}. "
             "Write mongodb://user:password@host:port/, with special characters percent-encoded"
         ) from None
     except ConnectionFailure as error:
-        reason = redact(error, uri).split(", Timeout:")[0]
+        reason = driver_words(error, uri).split(", Timeout:")[0]
         raise DatabaseUnavailable(
             f"no MongoDB answers at {shown} within {timeout:g} s ({reason}). "
             f"Check the address, or unset {URI_VARIABLE} to use the embedded database"
@@ -94,10 +98,12 @@ def connect(
     except OperationFailure as error:
         raise DatabaseUnavailable(
             f"the MongoDB at {shown} refuses (code {error.code}): "
-            f"{redact(error.details or error, uri)}"
+            f"{driver_words(error.details or error, uri)}"
         ) from None
     except PyMongoError as error:
-        raise DatabaseUnavailable(f"the MongoDB at {shown} fails: {redact(error, uri)}") from None
+        raise DatabaseUnavailable(
+            f"the MongoDB at {shown} fails: {driver_words(error, uri)}"
+        ) from None
     return Stores(client, uri, name, timeout=timeout, root=embedded_root)
 
 

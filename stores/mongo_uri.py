@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import quote
 
 
 class MongoURIError(ValueError):
     """The parts do not make a URI; the message never shows a secret."""
+
+
+def check_escaped(uri: str) -> None:
+    """Refuse a URI whose password a driver would take for a host, a database or options.
+
+    For a driver the address ends at the first ``/`` or ``?``. If that one belongs to a password, it
+    would look for a piece of the password in the network, and quote others. An ``@`` behind it
+    tells; only the value of an option may hold one.
+
+    Raises
+    ------
+    MongoURIError
+        If there is an ``@`` in the name of the database or of an option.
+    """
+    address, _, options = uri.partition("://")[2].partition("?")
+    database = address.partition("/")[2]
+    names = [option.partition("=")[0] for option in re.split("[&;]", options)]
+    if any("@" in name for name in (database, *names)):
+        raise MongoURIError(
+            "there is an @ behind a / or ?, so a driver would misread the user name and password"
+        )
 
 
 def compose(

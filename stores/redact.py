@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import unquote
+
+from stores.mongo_uri import MongoURIError
 
 _SECRET_OPTIONS = (
     "tlsCertificateKeyFilePassword|ssl_pem_passphrase|authMechanismProperties|proxyPassword"
@@ -38,8 +43,49 @@ def redact(text: object, uri: str | None = None) -> str:
     if not uri:
         return _OPTIONS.sub(r"\1***", _USERINFO.sub(r"\1\2:***@", str(text)))
     hidden = "|".join(map(_pattern, _secrets(uri)))
-    parts = [re.sub(hidden, "***", part) if hidden else part for part in str(text).split(uri)]
+    parts = str(text).split(uri)
+    if hidden:  # drivers fold hosts and names of options to lower case
+        parts = [re.sub(hidden, "***", part, flags=re.IGNORECASE) for part in parts]
     return redact_uri(uri).join(map(redact, parts))
+
+
+def driver_words(text: object, uri: str) -> str:
+    """What a driver says about a connection string, without its password.
+
+    If the driver may take the user and the password apart otherwise than they were meant, its text
+    may hold any piece of the password, also one of a letter or two; then it is left out.
+
+    Parameters
+    ----------
+    text : an exception or a warning of the driver
+    uri : connection string it was given
+
+    Examples
+    --------
+    >>> driver_words("ab:1: Name or service not known", "mongodb://ann:x@ab?w=1@db.example/")
+    "the driver's reason is not shown, for it may hold a part of the password"
+    """
+    if isinstance(text, MongoURIError):  # ours, without secrets
+        return str(text)
+    start, _, password, at, _ = _parts(uri)
+    if at and re.search("[/?]", start.partition("://")[2] + password):
+        return "the driver's reason is not shown, for it may hold a part of the password"
+    return redact(text, uri)
+
+
+@contextmanager
+def redacted_warnings(uri: str) -> Iterator[None]:
+    """Let warnings about a connection string pass without its password; none if an error follows.
+
+    Parameters
+    ----------
+    uri : connection string a driver is given inside
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        warnings.warn(driver_words(warning.message, uri), warning.category, stacklevel=3)
 
 
 def redact_uri(uri: str) -> str:
@@ -72,6 +118,7 @@ def _secrets(uri: str) -> list[str]:
     whole = {_parts(uri)[2], *(found[1] for found in _OPTIONS_OF_URI.findall(uri))}
     whole |= {unquote(secret) for secret in whole}
     whole |= {repr(secret)[1:-1] for secret in whole}
+    whole |= {secret.lower() for secret in whole}
     pieces = {piece for secret in whole for piece in re.split(r"\W+", secret)}
     pieces = {piece for piece in pieces if len(piece) >= _LEAST}
     return sorted((whole | pieces) - {""}, key=len, reverse=True)

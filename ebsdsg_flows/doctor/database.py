@@ -28,7 +28,8 @@ def check_database(settings: Settings) -> Iterator[Finding]:
     from ebsdsg_flows.settings import SettingsError
     from stores.collections import client_options
     from stores.embedded import status
-    from stores.redact import redact, redact_uri
+    from stores.mongo_uri import check_escaped
+    from stores.redact import driver_words, redact_uri, redacted_warnings
 
     try:
         uri = settings.database_uri
@@ -43,10 +44,13 @@ def check_database(settings: Settings) -> Iterator[Finding]:
         uri = running.uri
     where = redact_uri(uri).split("?")[0]
     try:
-        with MongoClient[dict[str, Any]](uri, **client_options(PATIENCE)) as client:
+        check_escaped(uri)
+        with redacted_warnings(uri):
+            opened = MongoClient[dict[str, Any]](uri, **client_options(PATIENCE))
+        with opened as client:
             yield from _look(client[settings.database], where)
     except ConnectionFailure as error:
-        reason = redact(error, uri).split(", Timeout:")[0]
+        reason = driver_words(error, uri).split(", Timeout:")[0]
         yield Finding(
             "database",
             "fault",
@@ -58,12 +62,12 @@ def check_database(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "database",
             "fault",
-            f"{where} refuses (code {error.code}): {redact(error, uri)[:300]}",
+            f"{where} refuses (code {error.code}): {driver_words(error, uri)[:300]}",
             "check user and password, and that the user may read and write the database "
             f"{settings.database!r}",
         )
     except (PyMongoError, ValueError, OSError) as error:
-        text = f"the address cannot be used: {redact(error, uri)[:300]}"
+        text = f"the address cannot be used: {driver_words(error, uri)[:300]}"
         yield Finding("database", "fault", text, "correct the settings mongo_...")
 
 

@@ -15,7 +15,7 @@ from bson import ObjectId, Regex
 
 from .errors import DatabaseError
 from .index_set import IndexSet, Plan
-from .indexes import IndexDefinition
+from .indexes import Finder, IndexDefinition
 from .matching import compile_filter, exact_bounds
 from .sorting import sort_documents
 from .values import deeper, hash_key
@@ -100,6 +100,10 @@ class Collection:
             matches.append(found[0] if len(found) == 1 else set().union(*found))
         matches.sort(key=len)
         return len(matches[0].intersection(*matches[1:]))
+
+    def finder(self, path: str) -> Finder:
+        """Search for many values at a path; good until the collection changes."""
+        return self._indexes.finder(path, self.documents)
 
     def tally(
         self, paths: tuple[str, ...], conditions: Mapping[str, Any]

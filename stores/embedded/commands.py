@@ -6,22 +6,17 @@ Nothing is ignored quietly: a command that is not in the table is answered with 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import bson.errors
-
 from . import administration, reading, writing
 from .arguments import check_fields
 from .clock import start_command
-from .errors import DatabaseError, not_implemented
+from .errors import DatabaseError, not_implemented, unforeseen
 
 if TYPE_CHECKING:
     from .engine import Engine
-
-log = logging.getLogger(__name__)
 
 Handler = Callable[["Engine", dict[str, Any]], dict[str, Any]]
 
@@ -134,12 +129,8 @@ def execute(engine: Engine, command: dict[str, Any], address: str) -> dict[str, 
         return {**_execute(engine, command, address, name), "ok": 1.0}
     except DatabaseError as error:
         return error.reply
-    except (bson.errors.BSONError, KeyError, TypeError, ValueError, RecursionError) as error:
-        log.exception("command %s failed", name)
-        return DatabaseError(2, f"{name}: {type(error).__name__}: {error}").reply
     except Exception as error:
-        log.exception("command %s failed", name)
-        return DatabaseError(1, f"{name}: {type(error).__name__}: {error}").reply
+        return unforeseen(name, error).reply
 
 
 def _execute(engine: Engine, command: dict[str, Any], address: str, name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from bson import Int64
 from bson.raw_bson import RawBSONDocument
 
 from .errors import DatabaseError
-from .wire import encode
+from .wire import COMMAND_OVERHEAD, MAX_DOCUMENT, encode
 
 FIRST_BATCH = 101
 """Documents of a first batch when the client names no size, as in MongoDB."""
@@ -131,7 +131,13 @@ class Cursors:
 def take(
     encoded: Iterator[bytes], count: int | None
 ) -> tuple[list[RawBSONDocument], Iterator[bytes]]:
-    """Documents of one batch (at most `count` and 16 MB, at least one) and what is left."""
+    """Documents of one batch (at most `count` and 16 MB, at least one) and what is left.
+
+    Raises
+    ------
+    DatabaseError
+        If a document is larger than a client takes (10334): stages can make such ones.
+    """
     batch: list[RawBSONDocument] = []
     size = 0
     while count is None or len(batch) < count:
@@ -141,6 +147,12 @@ def take(
         if batch and size + len(data) > BATCH_BYTES:
             encoded = itertools.chain([data], encoded)
             break
+        if len(data) > MAX_DOCUMENT + COMMAND_OVERHEAD:
+            raise DatabaseError(
+                10334,
+                f"BSONObj size: {len(data)} is larger than the {MAX_DOCUMENT} bytes of a document; "
+                "take fewer documents together, or fewer of their fields",
+            )
         batch.append(RawBSONDocument(data))
         size += len(data)
     return batch, encoded

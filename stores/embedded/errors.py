@@ -6,7 +6,12 @@ uses the code a real server would use for the same mistake.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
+
+from bson.errors import BSONError
+
+log = logging.getLogger(__name__)
 
 CODE_NAMES = {
     1: "InternalError",
@@ -75,6 +80,22 @@ class DatabaseError(RuntimeError):
     def write_error(self, index: int) -> dict[str, Any]:
         """The same as one entry of ``writeErrors``, for statement number `index`."""
         return {"index": index, "code": self.code, "errmsg": self.message, **self.details}
+
+
+def unforeseen(what: str, error: Exception) -> DatabaseError:
+    """The reply to an error that no check foresaw: 2 where the client's values may be why, else 1.
+
+    To be called where the error is caught; it goes to the log with its traceback.
+
+    Parameters
+    ----------
+    what : command that failed
+    error : the exception
+    """
+    log.exception("command %s failed", what)
+    mistakes = (BSONError, KeyError, TypeError, ValueError, RecursionError)
+    code = 2 if isinstance(error, mistakes) else 1
+    return DatabaseError(code, f"{what}: {type(error).__name__}: {error}")
 
 
 def not_implemented(what: str) -> DatabaseError:

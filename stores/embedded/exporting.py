@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .arguments import check_fields
 from .errors import DatabaseError, not_implemented
 from .wire import decode, encode
 
@@ -12,13 +13,26 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 
-def _target(database: str, options: Any) -> str:
-    """Namespace that ``$out`` or ``$merge`` writes to."""
+def _target(stage: str, database: str, options: Any, code: int) -> str:
+    """Namespace that ``$out`` or ``$merge`` writes to.
+
+    Raises
+    ------
+    DatabaseError
+        With `code` unless the options are a string or an object; 40415, 40414 or 14 for fields
+        that are unknown, missing or no strings.
+    """
     if isinstance(options, str):
         return f"{database}.{options}"
-    if isinstance(options, Mapping) and isinstance(options.get("coll"), str):
-        return f"{options.get('db', database)}.{options['coll']}"
-    raise DatabaseError(9, f"the target must be a collection name or {{db, coll}}: {options!r}")
+    if not isinstance(options, Mapping):
+        raise DatabaseError(code, f"{stage} needs a collection name or {{db, coll}}: {options!r}")
+    check_fields(stage, options, ("db", "coll"))
+    if "coll" not in options:
+        raise DatabaseError(40414, f"BSON field '{stage}.coll' is missing but a required field")
+    for name, value in options.items():
+        if not isinstance(value, str):
+            raise DatabaseError(14, f"BSON field '{stage}.{name}' must be a string: {value!r}")
+    return f"{options.get('db', database)}.{options['coll']}"
 
 
 def _stored(document: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +44,7 @@ def _out(engine: Engine, database: str, options: Any, documents: Iterable[dict[s
     """Replace the target's documents; its indexes stay."""
     if isinstance(options, Mapping) and "timeseries" in options:
         raise not_implemented("$out into a time series")
-    namespace = _target(database, options)
+    namespace = _target("$out", database, options, 16990)
     copies = [_stored(document) for document in documents]
     old = engine.collections.get(namespace)
     if old is not None:
@@ -49,6 +63,11 @@ def _merge(
     """Merge into the target by ``on`` (default ``_id``)."""
     if isinstance(options, str):
         options = {"into": options}
+    if not isinstance(options, Mapping):
+        raise DatabaseError(51182, f"$merge needs a string or an object, not {options!r}")
+    check_fields("$merge", options, ("into", "on", "let", "whenMatched", "whenNotMatched"))
+    if "into" not in options:
+        raise DatabaseError(40414, "BSON field '$merge.into' is missing but a required field")
     matched = options.get("whenMatched", "merge")
     not_matched = options.get("whenNotMatched", "insert")
     if isinstance(matched, list) or "let" in options:
@@ -58,8 +77,12 @@ def _merge(
     if not_matched not in ("insert", "discard", "fail"):
         raise DatabaseError(2, f"unknown whenNotMatched of $merge: {not_matched!r}")
     on = options.get("on", "_id")
-    fields = [on] if isinstance(on, str) else list(on)
-    collection = engine.writable(_target(database, options["into"]))
+    fields = [on] if isinstance(on, str) else on
+    if not isinstance(fields, list) or not all(isinstance(field, str) for field in fields):
+        raise DatabaseError(51186, f"'on' of $merge must be a string or strings, not {on!r}")
+    if not fields:
+        raise DatabaseError(51187, "'on' of $merge must have at least one field")
+    collection = engine.writable(_target("$merge.into", database, options["into"], 51178))
     if fields != ["_id"] and not any(
         index.unique and set(index.key) == set(fields) for index in collection.indexes.values()
     ):

@@ -6,12 +6,12 @@ collection has, and the tallies and orders that queries asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import DatabaseError
-from .indexes import IndexDefinition, PathIndex, UniqueIndex
+from .indexes import Finder, IndexDefinition, PathIndex, UniqueIndex
 from .matching import equality_bounds
 from .tallies import Combination, Order, Tally
 from .values import hash_key
@@ -80,8 +80,7 @@ class IndexSet:
         single: list[set[int]] = []
         for path, keys in equality_bounds(conditions):
             if path == "_id":
-                found = [{self.ids[key]} for key in keys if key in self.ids]
-                # an _id cannot be an array, so the map answers exactly
+                found = self._with_ids(keys)
             elif path in self.paths:
                 found = self.paths[path].find(keys)
             else:
@@ -104,6 +103,20 @@ class IndexSet:
                 numbers = set().union(*(plan.numbers or [] for plan in plans))
                 return Plan(sorted(numbers), " or ".join(str(plan.path) for plan in plans))
         return Plan(None, None)
+
+    def _with_ids(self, keys: Iterable[Any]) -> list[set[int]]:
+        # an _id cannot be an array, so the map answers exactly
+        return [{self.ids[key]} for key in keys if key in self.ids]
+
+    def finder(self, path: str, documents: Mapping[int, dict[str, Any]]) -> Finder:
+        """Search for values at a path, by the map of an index or by one made for this search."""
+        if path == "_id":
+            return self._with_ids
+        if path in self.paths:
+            return self.paths[path].find
+        made = PathIndex(path)
+        made.fill(documents)
+        return made.find
 
     def tally(
         self, paths: tuple[str, ...], documents: Mapping[int, dict[str, Any]]
@@ -211,8 +224,7 @@ class IndexSet:
         for path in index.key:
             if path != "_id" and path not in self.paths:
                 hashed = PathIndex(path)
-                for number, document in documents.items():
-                    hashed.add(number, hashed.keys(document))
+                hashed.fill(documents)
                 self.paths[path] = hashed
         self.definitions[index.name] = index
 

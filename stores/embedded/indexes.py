@@ -7,7 +7,7 @@ scan, which at the sizes of one machine takes tenths of a second.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,12 +67,18 @@ class IndexDefinition:
 
 def _searchable_values(document: dict[str, Any], parts: tuple[str, ...]) -> set[Any]:
     """Hash keys an equality condition on the path may match this document with."""
+    if len(parts) == 1 and type(value := document.get(parts[0], MISSING)) is not list:
+        return {hash_key(value)}
     keys = set()
     for value in lookup(document, parts):
         keys.add(hash_key(value))
         if isinstance(value, list):
             keys.update(map(hash_key, value))
     return keys
+
+
+Finder = Callable[[Iterable[Any]], list[set[int]]]
+"""Takes hash keys, and gives a set of documents for each key that occurs."""
 
 
 class PathIndex:
@@ -112,6 +118,11 @@ class PathIndex:
                     del self._numbers[key]
             elif present == number:
                 del self._numbers[key]
+
+    def fill(self, documents: Mapping[int, dict[str, Any]]) -> None:
+        """Take in all documents of a collection."""
+        for number, document in documents.items():
+            self.add(number, self.keys(document))
 
     def find(self, keys: Iterable[Any]) -> list[set[int]]:
         """Sets of documents, one for each key that occurs."""

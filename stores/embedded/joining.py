@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
-
-from bson import Regex
 
 from .errors import DatabaseError, not_implemented
 from .expressions import compile_expression, field_path, scope_of
 from .expressions.scopes import check_name
 from .grouping import Documents, Stage
 from .stages import STAGES, Context, compile_pipeline, run_stages, with_field
-from .values import MISSING, lookup
+from .values import MISSING, hash_key, lookup
 
 
-def _documents(context: Context, name: str, conditions: Mapping[str, Any]) -> Documents:
+def _documents(context: Context, name: str) -> Documents:
+    return list(context.engine.get(f"{context.database}.{name}").documents.values())
+
+
+def _holders(context: Context, name: str, path: str, values: Iterable[Any]) -> Documents:
+    """Documents that have one of some values at a path, as an equality of a query sees it.
+
+    Where no index knows the path, all documents are looked at once for the whole pipeline.
+    """
     collection = context.engine.get(f"{context.database}.{name}")
-    return [document for _, document in collection.find(conditions)]
+    if (name, path) not in context.finders:
+        context.finders[name, path] = collection.finder(path)
+    numbers = set().union(*context.finders[name, path](map(hash_key, values)))
+    return [collection.documents[number] for number in sorted(numbers)]
 
 
 def _lookup(options: Any, context: Context) -> Stage:
@@ -48,15 +58,23 @@ def _lookup(options: Any, context: Context) -> Stage:
     nothing = {**context.variables, **dict.fromkeys(variables, MISSING)}
     compile_pipeline(stages, replace(context, variables=nothing))
 
-    def found(document: dict[str, Any]) -> Documents:
-        conditions: dict[str, Any] = {}
+    bounds = list(_expression_bounds(stages, set(variables)))
+
+    def candidates(document: dict[str, Any], values: Mapping[str, Any]) -> Documents:
         if local is not None:
-            conditions = {options["foreignField"]: {"$in": _local_values(document, local)}}
+            wanted = _local_values(document, local)
+            return _holders(context, options["from"], options["foreignField"], wanted)
+        for path, name in bounds:
+            # of an array on the way the expression makes an array, which no index knows
+            if "." not in path or not isinstance(values[name], list):
+                return _holders(context, options["from"], path, [values[name]])
+        return _documents(context, options["from"])
+
+    def found(document: dict[str, Any]) -> Documents:
         scope = scope_of(document, context.variables)
         values = {name: evaluate(scope) for name, evaluate in variables.items()}
         inner = replace(context, variables={**context.variables, **values})
-        matches = _documents(context, options["from"], conditions)
-        return run_stages(compile_pipeline(stages, inner), matches)
+        return run_stages(compile_pipeline(stages, inner), candidates(document, values))
 
     return lambda documents: [with_field(d, target, found(d)) for d in documents]
 
@@ -65,12 +83,30 @@ def _local_values(document: dict[str, Any], path: tuple[str, ...]) -> list[Any]:
     """Values one of which the foreign field must have; the elements of an array each count."""
     values: list[Any] = []
     for value in lookup(document, path):
-        values += value if isinstance(value, list) else [None if value is MISSING else value]
+        values += value if isinstance(value, list) else [value]
     if not values:
         raise not_implemented("$lookup of an empty array")
-    if any(isinstance(value, Regex) for value in values):
-        raise not_implemented("$lookup of a regular expression")
     return values
+
+
+def _expression_bounds(pipeline: list[Any], names: set[str]) -> Iterator[tuple[str, str]]:
+    """Paths, and the variables whose values they have, in what passes a pipeline's first ``$expr``.
+
+    They narrow down what is looked at; the stage itself decides.
+    """
+    conditions = pipeline[0].get("$match", {}) if pipeline else {}
+    expressions = [conditions.get("$expr")]
+    for expression in expressions:
+        if not isinstance(expression, Mapping):
+            continue
+        both = expression.get("$and", [])
+        expressions += both if isinstance(both, list) else [both]
+        sides = expression.get("$eq")
+        for field, variable in permutations(sides) if isinstance(sides, list) else ():
+            if not (isinstance(field, str) and isinstance(variable, str)):
+                continue
+            if field[:1] == "$" != field[1:2] and variable[:2] == "$$" and variable[2:] in names:
+                yield field[1:], variable[2:]
 
 
 def _union_with(options: Any, context: Context) -> Stage:
@@ -83,7 +119,7 @@ def _union_with(options: Any, context: Context) -> Stage:
     stages = compile_pipeline(options.get("pipeline", []), context)
     return lambda documents: [
         *documents,
-        *run_stages(stages, _documents(context, options["coll"], {})),
+        *run_stages(stages, _documents(context, options["coll"])),
     ]
 
 

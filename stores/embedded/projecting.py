@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from .errors import DatabaseError, not_implemented
 from .expressions import field_path
+from .expressions.scopes import is_operator
 from .matching import element_test
 from .positions import matched_element
 from .reshaping import Tree, compile_selection, entries, flag, is_flag
@@ -14,7 +16,8 @@ from .values import split_path
 
 Projection = Callable[[dict[str, Any]], dict[str, Any]]
 
-_ARRAY_OPERATORS = {"$slice", "$elemMatch"}
+_ArrayChange = Callable[[dict[str, Any]], None]
+"""Cuts or filters an array of a projected document."""
 
 
 def compile_projection(
@@ -37,23 +40,26 @@ def compile_projection(
     """
     if not specification:
         return lambda document: document
-    arrays: dict[str, dict[str, Any]] = {}
+    matches: dict[str, _ArrayChange] = {}
+    slices: dict[str, _ArrayChange] = {}
     selected: dict[str, Any] = {}
     positional = None
     for path, value in specification.items():
+        operator = next(iter(value)) if is_operator(value) else None
         if path.endswith(".$"):
             positional = path[:-2]
             selected[positional] = True
-        elif isinstance(value, Mapping) and _ARRAY_OPERATORS & set(value):
-            if "$elemMatch" in value and "." in path:
+        elif operator == "$elemMatch":
+            if "." in path:
                 raise DatabaseError(31275, "Cannot use $elemMatch projection on a nested field")
-            arrays[path] = dict(value)
-        elif isinstance(value, Mapping) and "$meta" in value:
+            matches[path] = _matching(path, value["$elemMatch"])
+        elif operator == "$slice" and not _is_computed(value["$slice"]):
+            slices[path] = _slicing(split_path(path), value["$slice"])
+        elif operator == "$meta":
             raise not_implemented("$meta")
         else:
             selected[path] = value
-    matches = [path for path, operators in arrays.items() if "$elemMatch" in operators]
-    slices = [path for path, operators in arrays.items() if "$slice" in operators]
+    arrays = {**matches, **slices}
     named = list(entries(selected, 51270)) if selected else []
     collisions = Tree()
     for path_parts in [*(parts for parts, _ in named), *map(field_path, arrays)]:
@@ -68,8 +74,8 @@ def compile_projection(
 
     def project(document: dict[str, Any]) -> dict[str, Any]:
         result = reshape(document)
-        for path, operators in arrays.items():
-            _apply_array_operator(result, split_path(path), operators)
+        for change in arrays.values():
+            change(result)
         if positional is not None:
             _keep_matched(document, result, positional, query)
         return result
@@ -77,26 +83,45 @@ def compile_projection(
     return project
 
 
-def _apply_array_operator(
-    document: dict[str, Any], parts: tuple[str, ...], operators: dict[str, Any]
-) -> None:
-    """Apply ``$slice`` or ``$elemMatch``; what is inside is copied, for it belongs to the store."""
-    name = parts[0]
-    array = document.get(name)
-    if "$slice" in operators:
-        if array is not None:
-            document[name] = _sliced(array, parts[1:], operators["$slice"])
-        return
-    test = element_test(operators["$elemMatch"])
-    matched = (
-        next(([element] for element in array if test(element)), None)
-        if isinstance(array, list)
-        else None
-    )
-    if matched is None:
-        document.pop(name, None)
-    else:
-        document[name] = matched
+def _matching(name: str, condition: Any) -> _ArrayChange:
+    """``$elemMatch``: keeps the first element that matches."""
+    test = element_test(condition)
+
+    def change(document: dict[str, Any]) -> None:
+        array = document.get(name)
+        elements = array if isinstance(array, list) else []
+        matched = next(([element] for element in elements if test(element)), None)
+        if matched is None:
+            document.pop(name, None)
+        else:
+            document[name] = matched
+
+    return change
+
+
+def _is_computed(operand: Any) -> bool:
+    """Whether the operand of a ``$slice`` is that of the expression, which names its array."""
+    return isinstance(operand, list) and bool(operand) and not _is_number(operand[0])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and type(value) is not bool and math.isfinite(value)
+
+
+def _slicing(parts: tuple[str, ...], operand: Any) -> _ArrayChange:
+    """``$slice``: cuts an array; what is inside is copied, for it belongs to the store."""
+    if isinstance(operand, list):
+        if len(operand) != 2 or not all(map(_is_number, operand)) or not operand[1] > 0:
+            raise DatabaseError(28724, "$slice takes a number or [skip, positive limit]")
+    elif not _is_number(operand):
+        raise DatabaseError(28667, f"$slice takes a number or [skip, limit], not {operand!r}")
+
+    def change(document: dict[str, Any]) -> None:
+        name = parts[0]
+        if document.get(name) is not None:
+            document[name] = _sliced(document[name], parts[1:], operand)
+
+    return change
 
 
 def _sliced(value: Any, parts: tuple[str, ...], operand: Any) -> Any:
@@ -115,17 +140,11 @@ def _sliced(value: Any, parts: tuple[str, ...], operand: Any) -> Any:
 
 def _slice(array: list[Any], operand: Any) -> list[Any]:
     if isinstance(operand, list):
-        if len(operand) != 2 or operand[1] <= 0:
-            raise DatabaseError(28724, "$slice takes a number or [skip, positive limit]")
         skip, limit = (int(number) for number in operand)
         start = max(len(array) + skip, 0) if skip < 0 else skip
         return array[start : start + limit]
-    if isinstance(operand, bool) or not isinstance(operand, int | float):
-        raise DatabaseError(28667, f"$slice takes a number or [skip, limit], not {operand!r}")
     count = int(operand)
-    if count >= 0:
-        return array[:count]
-    return array[count:]
+    return array[:count] if count >= 0 else array[count:]
 
 
 def _keep_matched(

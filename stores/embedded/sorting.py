@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .errors import DatabaseError
-from .values import document_sort_key, split_path
+from .expressions import field_path
+from .values import document_sort_key
 
 
 def sort_documents(
@@ -17,7 +18,8 @@ def sort_documents(
     Raises
     ------
     DatabaseError
-        For a direction other than 1 and -1.
+        For a direction other than 1 and -1 (2), and names that no path may have (15998, 16410,
+        40353).
     """
     ordered = list(documents)
     for path, direction in reversed(list(keys.items())):
@@ -28,7 +30,7 @@ def sort_documents(
             if descending:
                 ordered.reverse()
             continue
-        parts = split_path(path)
+        parts = field_path(path)
         ordered.sort(
             key=lambda document: document_sort_key(document, parts, descending),
             reverse=descending,

@@ -24,6 +24,7 @@ from .values import MISSING
 
 if TYPE_CHECKING:
     from .engine import Engine
+    from .indexes import Finder
 
 WRITING_STAGES = {"$out", "$merge"}
 REFUSED_STAGES = {
@@ -45,11 +46,13 @@ class Context:
     engine : the server's collections
     database : name of the database
     variables : values of ``let``
+    finders : searches made for this pipeline, by collection and path
     """
 
     engine: Engine
     database: str
     variables: Mapping[str, Any] = field(default_factory=dict)
+    finders: dict[tuple[str, str], Finder] = field(default_factory=dict)
 
 
 StageBuilder = Callable[[Any, Context], Stage]
@@ -100,6 +103,8 @@ def _match(options: Any, context: Context) -> Stage:
 def _sort(options: Any, context: Context) -> Stage:
     if not isinstance(options, Mapping) or not options:
         raise DatabaseError(15976, "$sort needs an object with at least one key")
+    for path in options:
+        field_path(path)  # "$natural" is none: a pipeline knows no order of insertion
     sort_documents([], options)
     return lambda documents: sort_documents(documents, options)
 

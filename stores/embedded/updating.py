@@ -13,7 +13,7 @@ from .errors import DatabaseError
 from .matching import compile_filter
 from .modifiers import MODIFIERS, NEVER_CREATE
 from .positions import resolve
-from .reshaping import RESHAPING
+from .reshaping import RESHAPING, Tree
 from .values import clone, equal, identical, split_path
 from .wire import decode, encode
 
@@ -120,7 +120,7 @@ def _apply_operators(
 
 def _refuse_conflicts(update: Mapping[str, Any]) -> None:
     """Two operators must not touch the same field or a field and its parent."""
-    seen: set[tuple[str, ...]] = set()
+    taken = Tree()
     for operator, fields in update.items():
         if not isinstance(fields, Mapping):
             raise DatabaseError(9, f"Modifiers operate on fields but {operator} got {fields!r}")
@@ -131,13 +131,7 @@ def _refuse_conflicts(update: Mapping[str, Any]) -> None:
             parts = split_path(path)
             if not all(parts):
                 raise DatabaseError(56, f"the update path {path!r} has an empty field name")
-            for other in seen:
-                shorter = min(len(other), len(parts))
-                if other[:shorter] == parts[:shorter]:
-                    raise DatabaseError(
-                        40, f"Updating the path {path!r} would create a conflict at {path!r}"
-                    )
-            seen.add(parts)
+            taken.grow(parts, None, 40)
 
 
 def _compile_array_filters(

@@ -22,6 +22,7 @@ from bson.codec_options import (
 )
 
 from .binaries import DiskBinary
+from .errors import DatabaseError
 
 OP_REPLY, OP_QUERY, OP_MSG = 1, 2004, 2013
 HEADER = struct.Struct("<iiii")
@@ -169,8 +170,16 @@ def _parse_query(number: int, body: bytes) -> Request:
 
 
 def reply(request: Request, document: dict[str, Any]) -> bytes:
-    """Bytes of the reply to a request, in the operation it was asked with."""
+    """Bytes of the reply to a request, in the operation it was asked with.
+
+    Raises
+    ------
+    DatabaseError
+        If the reply is larger than a client takes (10334).
+    """
     data = encode(document)
+    if len(data) > MAX_MESSAGE - COMMAND_OVERHEAD:
+        raise DatabaseError(10334, f"a reply of {len(data)} bytes is too large; ask for less")
     if request.operation == OP_QUERY:
         body = struct.pack("<iqii", 8, 0, 0, 1) + data
         return HEADER.pack(HEADER.size + len(body), 0, request.number, OP_REPLY) + body

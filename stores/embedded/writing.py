@@ -7,6 +7,7 @@ MongoDB.
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from .arguments import (
     natural_order,
 )
 from .collection import Collection
-from .errors import DatabaseError
+from .errors import DatabaseError, unforeseen
 from .matching import exact_values
 from .positions import resolve
 from .projecting import compile_projection
@@ -50,10 +51,16 @@ def _statements(
     for index, statement in enumerate(statements):
         try:
             run(index, statement)
+            continue
         except DatabaseError as error:
-            errors.append(error.write_error(index))
-            if command.get("ordered", True):
-                break
+            refusal = error
+        except sqlite3.Error:
+            raise  # the disk fails, and with it the command
+        except Exception as error:
+            refusal = unforeseen(next(iter(command)), error)
+        errors.append(refusal.write_error(index))
+        if command.get("ordered", True):
+            break
     return errors
 
 

@@ -150,6 +150,65 @@ def test_any_password_stays_out_of_messages(user: str, password: str, rest: str)
     assert not [part for part in parts_of(password) if part in str(error.value)]
 
 
+MISREAD = [
+    "mongodb://ann:a@KestrelWalnut/x@127.0.0.1:1/db",
+    "mongodb://ann:a@Kestrel?Walnut77@127.0.0.1:1/?w=1",
+    "mongodb://ann:a@Kestrel?Walnut77=x@127.0.0.1:1/db",
+    "mongodb://ann:a@Kestrel?Walnut77=x&Walnut77=y@127.0.0.1:1/db",
+    "mongodb://ann:a@Kestrel?appName=Walnut77@127.0.0.1:1/db",
+    "mongodb://ann:Kestrel?Walnut77@127.0.0.1:1/?appname=x",
+    "mongodb://an/n:Jx+XzWk@/db",
+    "mongodb://ann:a@Jx?XzWk=Qv@/db",
+    "mongodb://ann:a@Jx,Qv/XzWk@127.0.0.1:1",
+    "mongodb+srv://ann:a@Kestrel?Walnut77@no.such.domain.invalid/",
+]
+
+
+@pytest.mark.parametrize("uri", MISREAD)
+@pytest.mark.parametrize("database", [None, "named"])
+def test_what_a_driver_makes_of_a_password_is_not_shown(
+    uri: str, database: str | None, recwarn: pytest.WarningsRecorder
+) -> None:
+    warnings.simplefilter("always")
+    with pytest.raises(DatabaseUnavailable) as error:
+        connect(uri, database=database, timeout=0.1)
+    hidden = redact_uri(uri)
+    assert hidden in str(error.value)
+    told = [str(error.value).replace(hidden, ""), *(str(w.message) for w in recwarn)]
+    pieces = ("kestrel", "walnut", "jx", "xzwk", "qv")
+    assert not [p for p in pieces for text in told if p in text.lower()], told
+
+
+@pytest.mark.parametrize(
+    ("option", "shown"),
+    [
+        ("Other=1", "unknown option: other"),
+        ("Kestrel=1", "unknown option: ***"),
+        ("Other=b@c", "for it may hold a part of the password"),
+    ],
+)
+def test_warnings_about_a_uri_are_shown_without_its_password(
+    option: str, shown: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    warnings.simplefilter("always")
+    uri = f"mongodb://ann:Kestrel@127.0.0.1:1/?{option}"
+    with pytest.raises(DatabaseUnavailable, match="no MongoDB answers"):
+        connect(uri, database="named", timeout=0.1)
+    assert [w for w in recwarn if shown in str(w.message).lower()]
+    assert not [w for w in recwarn if "kestrel" in str(w.message).lower()]
+
+
+def test_a_password_is_hidden_in_capitals_or_not() -> None:
+    uri = "mongodb://ann:KestrelWalnut@host/"
+    assert redact("kestrelwalnut:1 KESTRELWALNUT", uri) == "***:1 ***"
+
+
+def test_an_at_sign_in_an_option_is_no_part_of_a_password(server_root: Path) -> None:
+    uri, _ = locate(root=server_root)
+    with connect(f"{uri}&appName=ann@host") as stores:
+        stores.client.drop_database(stores.database.name)
+
+
 def test_passwords_among_the_options_are_redacted() -> None:
     text = redact(f"mongodb://host/?tlsCertificateKeyFilePassword={SECRET}&tls=true")
     assert text == "mongodb://host/?tlsCertificateKeyFilePassword=***&tls=true"

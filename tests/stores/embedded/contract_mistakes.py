@@ -38,6 +38,16 @@ MISTAKES: dict[str, tuple[Callable[[C], Any], int]] = {
     "an _id with a dollar": (lambda c: c.insert_one({"_id": {"$a": 1}}), 52),
     "a delete without a limit": (_delete, 40414),
     "a delete with a limit of 5": (lambda c: _delete(c, limit=5), 9),
+    "a projection with $slice of nothing": (
+        lambda c: c.find_one({}, {"a": {"$slice": [0, 0]}}),
+        28724,
+    ),
+    "a projection with $slice of a text": (lambda c: c.find_one({}, {"a": {"$slice": "x"}}), 28667),
+    "a projection with $slice and another": (
+        lambda c: c.find_one({}, {"a": {"$slice": 1, "$elemMatch": {"$gt": 0}}}),
+        15983,
+    ),
+    "a sort by a name with a dollar": (lambda c: list(c.find().sort("$t")), 16410),
     "a projection that ends with a dot": (lambda c: c.find_one({}, {"a.": 1}), 40353),
     "a projection with two dots": (lambda c: c.find_one({}, {"a..b": 1}), 15998),
     "a projection with $elemMatch inside": (

@@ -110,6 +110,11 @@ PROJECTIONS: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {
         {"_id": 1, "nested": {"x": {"y": 1}}},
     ),
     "projection $slice": (1, {"n": 1, "tags": {"$slice": -1}}, {"_id": 1, "n": 1, "tags": ["b"]}),
+    "projection of a computed $slice": (
+        1,
+        {"tags": {"$slice": ["$tags", 1, 1]}},
+        {"_id": 1, "tags": ["b"]},
+    ),
     "projection $elemMatch": (
         1,
         {"tags": {"$elemMatch": {"$eq": "b"}}},

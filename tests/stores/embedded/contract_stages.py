@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bson import Int64
+from bson import Int64, Regex
 
 Document = dict[str, Any]
 
@@ -203,6 +203,27 @@ PIPES: dict[str, tuple[list[Document], list[Document], list[Document]]] = {
          {"$unset": ["l", "v"]}],
         [{"_id": 1, "r": [{"_id": 2, "l": 2, "v": 6}]}],
     ),
+    "$lookup of values that look like something else": (
+        [{"_id": 1, "l": {"$x": 2}}, {"_id": 2, "l": Regex("a")}, {"_id": 3, "l": "a"},
+         {"_id": 4, "l": [{"$x": 2}, None]}],
+        [{"$lookup": {"from": "c", "localField": "l", "foreignField": "l", "as": "r"}},
+         {"$sort": {"_id": 1}}, {"$project": {"r": "$r._id"}}],
+        [{"_id": 1, "r": [1, 4]}, {"_id": 2, "r": [2]}, {"_id": 3, "r": [3]},
+         {"_id": 4, "r": [1, 4]}],
+    ),
+    "$lookup of null takes what is missing": (
+        [{"_id": 1, "l": None, "f": 1}, {"_id": 2, "f": None}, {"_id": 3, "l": 0}],
+        [{"$lookup": {"from": "c", "localField": "l", "foreignField": "f", "as": "r"}},
+         {"$sort": {"_id": 1}}, {"$project": {"r": "$r._id"}}],
+        [{"_id": 1, "r": [2, 3]}, {"_id": 2, "r": [2, 3]}, {"_id": 3, "r": []}],
+    ),
+    "$lookup with an equality in its pipeline": (
+        [{"_id": 1, "l": 2, "o": {"v": 1}}, {"_id": 2, "o": {"v": 2}}, {"_id": 3, "l": None}],
+        [{"$lookup": {"from": "c", "let": {"l": "$l"}, "as": "r", "pipeline": [
+            {"$match": {"$expr": {"$and": [{"$eq": ["$$l", "$o.v"]}, {"$gt": ["$_id", 0]}]}}}]}},
+         {"$sort": {"_id": 1}}, {"$project": {"r": "$r._id"}}],
+        [{"_id": 1, "r": [2]}, {"_id": 2, "r": [3]}, {"_id": 3, "r": []}],
+    ),
     "$unionWith a pipeline": (
         [{"_id": 1}, {"_id": 2}],
         [{"$match": {"_id": 1}},
@@ -226,6 +247,17 @@ FAILING_PIPES: dict[str, tuple[list[Document], int]] = {
     "colliding paths of $set": ([{"$set": {"a": 1, "a.b": 1}}], 40176),
     "$unwind without a dollar": ([{"$unwind": "a"}], 28818),
     "$limit 0": ([{"$limit": 0}], 15958),
+    "$sort by a name with a dollar": ([{"$sort": {"$t": 1}}], 16410),
+    "$sort by the order of insertion": ([{"$sort": {"$natural": -1}}], 16410),
+    "$merge with an unknown option": ([{"$merge": {"into": "o", "whenmatched": "fail"}}], 40415),
+    "$merge into nothing": ([{"$merge": {}}], 40414),
+    "$merge of a number": ([{"$merge": 5}], 51182),
+    "$merge into a number": ([{"$merge": {"into": 5}}], 51178),
+    "$merge into an unknown place": ([{"$merge": {"into": {"coll": "o", "x": 1}}}], 40415),
+    "$merge on a number": ([{"$merge": {"into": "o", "on": 5}}], 51186),
+    "$merge on nothing": ([{"$merge": {"into": "o", "on": []}}], 51187),
+    "$out of a number": ([{"$out": 5}], 16990),
+    "$out into an unknown place": ([{"$out": {"db": "d", "coll": "o", "x": 1}}], 40415),
     "$out before the end": ([{"$out": "x"}, {"$limit": 1}], 40601),
     "an undefined variable": ([{"$match": {"$expr": "$$x"}}], 17276),
     "$facet inside $facet": ([{"$facet": {"a": [{"$facet": {"b": []}}]}}], 40600),

@@ -163,6 +163,26 @@ def test_groups_by_true_are_not_a_count_of_ones(collection: C) -> None:
     assert found["_id"] is True
 
 
+def test_a_result_that_no_client_takes_is_refused(collection: C) -> None:
+    collection.insert_many([{"_id": i, "x": f"{i}" + "y" * 6_000_000} for i in range(9)])
+    for least, fits in ((7, True), (6, False), (0, False)):
+        stages: list[dict[str, Any]] = [
+            {"$match": {"_id": {"$gte": least}}},
+            {"$group": {"_id": None, "all": {"$push": "$$ROOT"}}},
+        ]
+        if fits:
+            (found,) = collection.aggregate(stages)
+            assert [d["_id"] for d in found["all"]] == [7, 8]
+            continue
+        with pytest.raises(OperationFailure) as caught:
+            list(collection.aggregate(stages))
+        assert caught.value.code in {10334, 17419, 17420}
+    with pytest.raises(OperationFailure) as caught:
+        collection.distinct("x")
+    assert caught.value.code in {10334, 17217}
+    assert [d["_id"] for d in collection.find()] == list(range(9))
+
+
 def test_computed_fields_of_find_go_through_arrays(collection: C) -> None:
     collection.insert_one({"_id": 1, "a": [{"b": 1}, {"b": 2, "c": 3}], "v": 7})
     assert collection.find_one({}, {"_id": 0, "a.b": 1, "a.d": "$v"}) == {

@@ -12,7 +12,7 @@ from bson import Int64
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stores.embedded import indexes
+from stores.embedded import indexes, updating
 from stores.embedded.commands import execute
 from stores.embedded.engine import Engine
 from stores.embedded.journal import Batch, JournalError
@@ -103,6 +103,43 @@ def engine(tmp_path: Path) -> Any:
     opened = Engine(tmp_path / "journal")
     yield opened
     opened.close()
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_an_error_nobody_foresaw_fails_its_own_statement_only(
+    engine: Engine,
+    tmp_path: Path,
+    ordered: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    documents = [{"_id": 1, "a": 0}, {"_id": 2, "a": 0}, {"_id": 3, "a": 0, "bad": 1}]
+    run(engine, {"insert": "c", "documents": documents})
+    change = updating.MODIFIERS["$inc"]
+
+    def increment(position: Any, operand: Any) -> None:
+        if "bad" in position.container:
+            raise OverflowError("a defect")
+        change(position, operand)
+
+    monkeypatch.setitem(updating.MODIFIERS, "$inc", increment)
+    statements = [
+        {"q": {"_id": 1}, "u": {"$inc": {"a": 1}}},
+        {"q": {}, "u": {"$inc": {"a": 10}}, "multi": True},
+        {"q": {"_id": 2}, "u": {"$inc": {"a": 100}}},
+    ]
+    reply = run(engine, {"update": "c", "updates": statements, "ordered": ordered})
+    (error,) = reply.pop("writeErrors")
+    number = 1 if ordered else 2
+    assert reply == {"ok": 1.0, "n": number, "nModified": number}
+    assert (error["index"], error["code"]) == (1, 1)
+    assert "OverflowError: a defect" in error["errmsg"]
+    assert "a defect" in caplog.text
+    expected = [1, 0 if ordered else 100, 0]
+    again = Engine(tmp_path / "journal")
+    for opened in (engine, again):
+        assert [d["a"] for d in opened.get("d.c").documents.values()] == expected
+    again.close()
 
 
 @pytest.mark.parametrize(
