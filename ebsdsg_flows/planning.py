@@ -174,10 +174,16 @@ def plan(campaign: Campaign, stores: Stores, *, estimate: bool = True) -> Plan:
     ebsdsg_flows.sources.SourceError
         If the source does not exist or holds no usable structure, or an override names one that
         is not in it.
+    ebsdsg_flows.datasets.MissingPattern
+        If the target of an adaptation is not there.
     """
+    from ebsdsg_flows.adaptation import target_path
     from ebsdsg_flows.estimate import estimate_cost
     from ebsdsg_flows.workflows import known_members
 
+    for adaptation in campaign.adaptation.values():
+        if adaptation.target not in campaign.datasets:
+            target_path(stores, adaptation.target)
     members, refused = _members(campaign, stores)
     launchpad = stores.launchpad(strm_lvl="ERROR")
     known = known_members(launchpad, members, campaign.name)
