@@ -173,7 +173,7 @@ def ready_again(stores: Stores, launchpad: LaunchPad, *, at_most: int | None = M
     """
     field = "action.stored_data._exception._details.simulation"
     failed = {
-        entry["launches"][-1]: [*entry["archived_launches"], *entry["launches"]]
+        entry["launches"][-1]: [*entry.get("archived_launches", []), *entry["launches"]]
         for entry in launchpad.fireworks.find(
             {"state": "FIZZLED"}, {"launches": True, "archived_launches": True}
         )
@@ -195,7 +195,7 @@ def ready_again(stores: Stores, launchpad: LaunchPad, *, at_most: int | None = M
             continue
         last = simulation["attempts"][-1]
         if simulation["state"] == State.COMPLETED and at_most is not None:
-            told = _ended_since(launchpad, failed[launch["launch_id"]], last["finished"])
+            told = _ended_since(launchpad, failed[launch["launch_id"]], last.get("finished"))
             if told >= at_most or not is_untold(stores, key):
                 continue
         walltime = last.get("walltime")

@@ -30,8 +30,8 @@ SETTINGS_HEAD = """# Settings
 
 They are read from environment variables, then from `~/.ebsdsg.yaml` (or the file that the variable
 `EBSDSG_CONFIG_FILE` names, which must be there; an empty one counts as not set); what is in neither
-has the default given here. The variable of a setting is `EBSDSG_` with its name in capitals, such as
-`EBSDSG_DEVICE` for `device`.
+has the default given here. The variable of a setting is `EBSDSG_` with its name in capitals, such
+as `EBSDSG_DEVICE` for `device`.
 
 | setting | default | |
 |---|---|---|"""
