@@ -164,8 +164,8 @@ def ready_again(stores: Stores, launchpad: LaunchPad, *, at_most: int | None = M
     stores : open database.
     launchpad : on the same database.
     at_most : launches of a firework that end after its simulation completed; one that has had so
-        many stays failed, as does one that has nothing to tell.  ``None`` for a person, who has
-        mended what stood in the way.
+        many stays failed, as does one with two that has nothing to tell.  ``None`` for a person,
+        who has mended what stood in the way.
 
     Returns
     -------
@@ -196,7 +196,8 @@ def ready_again(stores: Stores, launchpad: LaunchPad, *, at_most: int | None = M
         last = simulation["attempts"][-1]
         if simulation["state"] == State.COMPLETED and at_most is not None:
             told = _ended_since(launchpad, failed[launch["launch_id"]], last.get("finished"))
-            if told >= at_most or not is_untold(stores, key):
+            # once in any case: it may have told its campaign and failed only after that
+            if told >= at_most or (told > 1 and not is_untold(stores, key)):
                 continue
         walltime = last.get("walltime")
         if walltime is not None:

@@ -289,7 +289,7 @@ def test_a_campaign_that_can_never_be_told_is_told_a_few_times(
     assert stores.members.find_one({})["outcome"] == "ended"
 
 
-def test_a_completed_simulation_without_its_pattern_is_not_launched_again(
+def test_a_completed_simulation_without_its_pattern_is_launched_once_more(
     stores: Stores, launchpad: LaunchPad, work: Callable[[], None], tmp_path: Path
 ) -> None:
     work()
@@ -299,5 +299,33 @@ def test_a_completed_simulation_without_its_pattern_is_not_launched_again(
     launchpad.workflows.update_many({}, {"$set": {"state": "RUNNING"}})  # so that it has its own
     submit(load_campaign(path), stores)
     work()
-    assert simulated(launchpad, "FIZZLED") == 1
-    assert Janitor(stores, launchpad).round().ready == 0  # its member has ended: nothing to tell
+    for rounds in (1, 0, 0):  # its member has ended: there is nothing to tell
+        assert simulated(launchpad, "FIZZLED") == 1
+        assert Janitor(stores, launchpad).round().ready == rounds
+        work()
+
+
+def test_a_job_that_told_its_campaign_and_then_failed_does_not_stay_failed(
+    stores: Stores,
+    launchpad: LaunchPad,
+    work: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    learns(stores, tmp_path)
+    real, calls = LaunchPad.add_wf, []
+
+    def gone_once(self: LaunchPad, workflow: Any) -> Any:
+        calls.append(workflow)
+        if len(calls) == 1:
+            raise AutoReconnect("the database went away")
+        added = real(self, workflow)
+        self.fireworks.update_many({"name": "data set d"}, {"$set": {"state": "PAUSED"}})
+        return added
+
+    monkeypatch.setattr(LaunchPad, "add_wf", gone_once)
+    work()
+    assert (simulated(launchpad, "FIZZLED"), learnings(launchpad)) == (1, 1)
+    assert Janitor(stores, launchpad).round().ready == 1
+    work()
+    assert (simulated(launchpad, "COMPLETED"), learnings(launchpad)) == (1, 1)
