@@ -3,28 +3,20 @@
 FireWorks has no links between workflows, and thousands of structures in one workflow are slow, so
 the step from "all simulations ended" to "learn from them" is taken here.  Every worker that ends a
 simulation writes its member's own small document and asks whether any other is open, which an index
-answers; one atomic compare-and-set on the campaign's document lets exactly one worker add the
-learning workflow.
+answers; see :mod:`ebsdsg_flows.learning_promise`.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from stores.documents import CampaignDocument
-from stores.identity import content_hash
-from stores.states import FINISHED, State, now
+from ebsdsg_flows.learning_promise import BATCH, add_learning, is_learning_due
+from stores.states import FINISHED, now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from stores.collections import Stores
-
-ADDING = timedelta(seconds=60)
-"""Time after which a worker that promised to add the learning workflow is taken for dead."""
-
-BATCH = 1000
 
 
 def begin(stores: Stores, member: str, simulation: str) -> None:
@@ -89,7 +81,7 @@ def follow(stores: Stores, campaign: str) -> bool:
     plan = stores.campaigns.find_one({"key": campaign}, {"parameters.queue": True, "control": True})
     if plan is not None and ((plan["parameters"].get("queue") or {}).get("max_open") is not None):
         regulate(stores, campaign)
-    return advance(stores, campaign)
+    return add_learning(stores, campaign)
 
 
 def reopen(stores: Stores, simulations: Iterable[str]) -> None:
@@ -102,139 +94,21 @@ def reopen(stores: Stores, simulations: Iterable[str]) -> None:
         )
 
 
-def completed_simulations(stores: Stores, campaign: str) -> dict[str, list[str]] | None:
-    """Keys of the completed simulations of a campaign, or ``None`` while any is still to come.
+def is_untold(stores: Stores, simulation: str) -> bool:
+    """Whether a campaign may have to be told once more that a simulation has completed.
 
     Parameters
     ----------
     stores : open database.
-    campaign : name.
+    simulation : key of its document.
 
     Returns
     -------
-    Variant (empty for none) to sorted keys.  Two structures that are the same crystal share one
-    simulation.
+    Whether a member waits for it, or the learning of one of its campaigns is due and not added.
     """
-    mine = {"campaign": campaign, "current": True}
+    mine = {"simulation": simulation}
     if stores.members.find_one({**mine, "outcome": "open"}, {"_id": True}) is not None:
-        return None
-    variants: dict[str, set[str]] = {}
-    for member in stores.members.find(
-        {**mine, "outcome": "ended"}, {"simulation": True, "variant": True}
-    ):
-        if member["simulation"] is not None:
-            variants.setdefault(member["variant"], set()).add(member["simulation"])
-    found: dict[str, list[str]] = {}
-    for variant, keys in sorted(variants.items()):
-        found[variant] = sorted(_completed(stores, sorted(keys)))
-    return found
-
-
-def _completed(stores: Stores, keys: list[str]) -> list[str]:
-    done: list[str] = []
-    for first in range(0, len(keys), BATCH):
-        condition = {"key": {"$in": keys[first : first + BATCH]}, "state": str(State.COMPLETED)}
-        done += [entry["key"] for entry in stores.simulations.find(condition, {"key": True})]
-    return done
-
-
-def advance(stores: Stores, campaign: str) -> bool:
-    """Add the learning workflow of a campaign, if its time has come and nobody did so before.
-
-    Parameters
-    ----------
-    stores : open database.
-    campaign : name.
-
-    Returns
-    -------
-    Whether this call added it.
-    """
-    asked = stores.campaigns.find_one(
-        {"key": campaign}, {"parameters.datasets": True, "control": True}
+        return True
+    return any(
+        is_learning_due(stores, campaign) for campaign in stores.members.distinct("campaign", mine)
     )
-    if asked is None or not asked["parameters"]["datasets"] or asked.get("control") == "cancelled":
-        return False
-    variants = completed_simulations(stores, campaign)
-    if not variants or not variants.get(""):
-        return False
-    document = stores.get(CampaignDocument, campaign)
-    assert document is not None, "read above"
-    learning = learning_hash(document, variants)
-    promised = stores.campaigns.find_one_and_update(
-        {
-            "key": campaign,
-            "$or": [
-                {"progress.learning": {"$ne": learning}},
-                {"progress.learning_added": False, "progress.promised": {"$lt": now() - ADDING}},
-            ],
-        },
-        {
-            "$set": {
-                "progress.learning": learning,
-                "progress.learning_added": False,
-                "progress.promised": now(),
-                "simulations": sorted({key for keys in variants.values() for key in keys}),
-                "last_updated": now(),
-            }
-        },
-        projection={"_id": True},
-    )
-    if promised is None:
-        return False
-    added = _add_learning_workflow(stores, document, variants, learning)
-    stores.campaigns.update_one({"key": campaign}, {"$set": {"progress.learning_added": True}})
-    return added
-
-
-def learning_hash(campaign: CampaignDocument, variants: dict[str, list[str]]) -> str:
-    """Identity of what is learned from a campaign: its simulations, recipes and training."""
-    return content_hash(
-        {
-            "campaign": campaign.name,
-            "simulations": variants[""] if set(variants) == {""} else variants,
-            **{name: campaign.parameters[name] for name in ("datasets", "training", "final_model")},
-            # said only where it is not the usual, so that campaigns of before keep their identity
-            **{name: value for name, value in _beside(campaign).items() if value not in ({}, 1)},
-        }
-    )
-
-
-def _beside(campaign: CampaignDocument) -> dict[str, Any]:
-    """Learning beside cross-validation and one final model."""
-    return {
-        "final_seeds": campaign.parameters.get("final_seeds", 1),
-        "adaptation": campaign.parameters.get("adaptation", {}),
-    }
-
-
-def _add_learning_workflow(
-    stores: Stores, campaign: CampaignDocument, variants: dict[str, list[str]], learning: str
-) -> bool:
-    """Add it, unless there is one that learns the same; whether it was added."""
-    from ebsdsg_flows.control import regulate
-    from ebsdsg_flows.flows.learning import LearningFlowMaker
-    from ebsdsg_flows.resources import QueuePlan, StageResources
-    from ebsdsg_flows.workflows import to_workflow
-
-    launchpad = stores.launchpad(strm_lvl="ERROR")
-    if launchpad.workflows.find_one({"metadata.learning": learning}, {"_id": 1}) is not None:
-        return False
-    resources = campaign.parameters.get("resources", {})
-    queue = QueuePlan(**campaign.parameters.get("queue", {}))
-    maker = LearningFlowMaker(
-        recipes=campaign.parameters["datasets"],
-        training=campaign.parameters["training"],
-        final_model=campaign.parameters["final_model"],
-        **_beside(campaign),
-        spec={
-            **StageResources(**resources.get("learning", {})).spec(),
-            "_priority": queue.priority_of(0.0),
-        },
-    )
-    metadata: dict[str, Any] = {"campaign": campaign.name, "learning": learning}
-    flow = maker.make(variants, campaign.name)
-    launchpad.add_wf(to_workflow(flow, metadata))
-    if campaign.control != "active":
-        regulate(stores, campaign.name)
-    return True

@@ -1,8 +1,9 @@
 """A campaign: which structures, how they are simulated, what is learned from them.
 
 One YAML file says all of it.  Reading it checks every key and every value before anything runs or
-is stored, so that a spelling mistake costs a second and not a night on a cluster.  Only what stands
-elsewhere is not looked at: the weights files of networks, which the workers read.
+is stored, so that a spelling mistake costs a second and not a night on a cluster.  What stands
+elsewhere is not looked at: structures and targets of adaptations are looked for by the submission,
+and only the workers read the weights files of networks and what is in a target's file.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ class Campaign(Section):
 
     @model_validator(mode="after")
     def _learning_fits(self) -> Campaign:
-        check_learning(self.datasets, self.training, self.adaptation)
+        check_learning(self.datasets, self.training, self.adaptation, self.final_model)
         return self
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ebsdsg_flows.left_out import was_left_out
 from stores.identity import content_hash
 
 if TYPE_CHECKING:
@@ -121,7 +122,12 @@ class Plan:
 
 
 def member_hash(
-    item: SourceItem, campaign: Campaign, engine: Engine, debye_waller: float | dict[str, float]
+    item: SourceItem,
+    campaign: Campaign,
+    engine: Engine,
+    debye_waller: float | dict[str, float],
+    *,
+    left_out: bool = False,
 ) -> str:
     """Identity of one member of a campaign.
 
@@ -131,6 +137,8 @@ def member_hash(
     campaign : with what it is simulated.
     engine : by what.
     debye_waller : factor of every atom [nm^2], or limits and seed.
+    left_out : the identity of before, of a file without parameters; see
+        :mod:`ebsdsg_flows.left_out`.
     """
     return content_hash(
         {
@@ -138,7 +146,7 @@ def member_hash(
             "symprec": campaign.structures.symprec,
             **_origin_of(campaign),
             "debye_waller": debye_waller,
-            "parameters": campaign.simulation.parameters,
+            "parameters": {} if left_out else campaign.simulation.parameters,
             "engine": [engine.name, engine.physics_version],
         }
     )
@@ -166,12 +174,29 @@ def plan(campaign: Campaign, stores: Stores, *, estimate: bool = True) -> Plan:
     ebsdsg_flows.sources.SourceError
         If the source does not exist or holds no usable structure, or an override names one that
         is not in it.
+    ebsdsg_flows.datasets.MissingPattern
+        If the target of an adaptation is not there.
     """
+    from ebsdsg_flows.adaptation import target_path
     from ebsdsg_flows.estimate import estimate_cost
     from ebsdsg_flows.workflows import known_members
 
+    for adaptation in campaign.adaptation.values():
+        if adaptation.target not in campaign.datasets:
+            target_path(stores, adaptation.target)
     members, refused = _members(campaign, stores)
-    known = known_members(stores.launchpad(strm_lvl="ERROR"), members, campaign.name)
+    launchpad = stores.launchpad(strm_lvl="ERROR")
+    known = known_members(launchpad, members, campaign.name)
+    if was_left_out("parameters", campaign.simulation.parameters):
+        older = {
+            member_hash(m.item, campaign, m.engine, m.debye_waller, left_out=True): key
+            for key, m in members.items()
+            if key not in known
+        }
+        before = known_members(launchpad, older, campaign.name)
+        names = {older[name]: name for name in before}
+        members = {names.get(key, key): member for key, member in members.items()}
+        known |= before
     missing = [member for member in members if member not in known]
     new = tuple(sorted(missing, key=lambda member: -members[member].priority))
     cost = None

@@ -11,13 +11,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ebsdsg_flows.advance import reopen
+from ebsdsg_flows.advance import is_untold, reopen
+from ebsdsg_flows.cluster.deaths import epoch_seconds
 from ebsdsg_flows.control import regulate
-from stores.janitor import retry
+from stores.janitor import MAX_ATTEMPTS, retry
 from stores.queries import campaign_simulations
 from stores.states import ENDED_BADLY, State, StateError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from fireworks import LaunchPad
 
     from stores.collections import Stores
@@ -144,17 +147,25 @@ def rerun(
             continue  # somebody else sent it again at this moment
         sent.append(found["key"])
     reopen(stores, sent)
-    ready = ready_again(stores, launchpad)
+    ready = ready_again(stores, launchpad, at_most=None)
     for name in stores.campaigns.distinct("key") if ready else []:
         regulate(stores, name)
     return RerunSummary(tuple(sent), tuple(given_up), ready)
 
 
-def ready_again(stores: Stores, launchpad: LaunchPad) -> int:
+def ready_again(stores: Stores, launchpad: LaunchPad, *, at_most: int | None = MAX_ATTEMPTS) -> int:
     """Make the failed fireworks ready whose simulations are waiting, or have completed.
 
     One that failed although its simulation completed could not tell its campaign (the database
     went away): it computes nothing again, and tells it.
+
+    Parameters
+    ----------
+    stores : open database.
+    launchpad : on the same database.
+    at_most : launches of a firework that end after its simulation completed; one that has had so
+        many stays failed, as does one with two that has nothing to tell.  ``None`` for a person,
+        who has mended what stood in the way.
 
     Returns
     -------
@@ -162,33 +173,46 @@ def ready_again(stores: Stores, launchpad: LaunchPad) -> int:
     """
     field = "action.stored_data._exception._details.simulation"
     failed = {
-        entry["fw_id"]: entry["launches"][-1]
+        entry["launches"][-1]: [*entry.get("archived_launches", []), *entry["launches"]]
         for entry in launchpad.fireworks.find(
-            {"state": "FIZZLED"}, {"fw_id": True, "launches": True}
+            {"state": "FIZZLED"}, {"launches": True, "archived_launches": True}
         )
         if entry["launches"]
     }
     count = 0
     for launch in list(
         launchpad.launches.find(
-            {"launch_id": {"$in": sorted(failed.values())}}, {"fw_id": True, field: True}
+            {"launch_id": {"$in": sorted(failed)}}, {"launch_id": True, "fw_id": True, field: True}
         )
     ):
         key = _value(launch, field)
         if key is None:
             continue
         simulation = stores.simulations.find_one(
-            {"key": key}, {"state": True, "attempts.walltime": True}
+            {"key": key}, {"state": True, "attempts.walltime": True, "attempts.finished": True}
         )
         if simulation is None or simulation["state"] not in (State.WAITING, State.COMPLETED):
             continue
-        walltime = simulation["attempts"][-1].get("walltime")
+        last = simulation["attempts"][-1]
+        if simulation["state"] == State.COMPLETED and at_most is not None:
+            told = _ended_since(launchpad, failed[launch["launch_id"]], last.get("finished"))
+            # once in any case: it may have told its campaign and failed only after that
+            if told >= at_most or (told > 1 and not is_untold(stores, key)):
+                continue
+        walltime = last.get("walltime")
         if walltime is not None:
             asked = {"_queueadapter.walltime": queue_walltime(walltime)}
             launchpad.update_spec([launch["fw_id"]], asked)
         launchpad.rerun_fw(launch["fw_id"])
         count += 1
     return count
+
+
+def _ended_since(launchpad: LaunchPad, launches: list[int], moment: datetime | None) -> int:
+    """How many launches ended after a simulation was completed."""
+    since = epoch_seconds(moment)
+    ends = launchpad.launches.find({"launch_id": {"$in": launches}}, {"time_end": True})
+    return sum(epoch_seconds(launch.get("time_end")) >= since for launch in ends)
 
 
 def queue_walltime(seconds: float) -> str:

@@ -90,6 +90,7 @@ def run_until_idle(
     if workers is not None and workers < 1:
         raise TooFewWorkers(f"workers = {workers}: there must be at least 1")
     from ebsdsg_flows.cluster.janitor import Janitor
+    from ebsdsg_flows.learning_promise import is_promised
     from ebsdsg_flows.progress import ProgressDisplay
 
     settings = get_settings()
@@ -105,7 +106,7 @@ def run_until_idle(
     recovered_at = time.monotonic()
     try:
         with sigterm_as_interrupt(), ProgressDisplay(stores, quiet=quiet) as display:
-            while _work_left(launchpad):
+            while _work_left(launchpad) or is_promised(stores):
                 for member in [m for m in crew if m.poll() is not None]:
                     crew.remove(member)
                     deaths += 1

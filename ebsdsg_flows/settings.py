@@ -22,6 +22,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from ebsdsg_flows.home import at_home
 from ebsdsg_flows.settings_file import SettingsError, config_file, read_settings_file
 
 __all__ = ["Settings", "SettingsError", "find_root", "get_settings", "load_settings"]
@@ -190,7 +191,7 @@ class Settings(BaseSettings):
     @field_validator("root")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().resolve()
+        return at_home(value).resolve()
 
     @field_validator("device")
     @classmethod
@@ -206,12 +207,12 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute_if_given(cls, value: Path | None) -> Path | None:
         # programs run in folders of their own, from which a relative name leads nowhere
-        return None if value is None else value.expanduser().absolute()
+        return None if value is None else at_home(value).absolute()
 
     @field_validator("findsym")
     @classmethod
     def _at_home(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser()
+        return None if value is None else at_home(value)
 
     @classmethod
     def settings_customise_sources(

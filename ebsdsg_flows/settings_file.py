@@ -6,11 +6,14 @@ It may hold passwords, so what is wrong with it is told by its line and never by
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
+from ebsdsg_flows.home import HomeError, at_home
+
 VARIABLE = "EBSDSG_CONFIG_FILE"
-"""Names the file; without it there may be one in the home directory."""
+"""Names the file; without it, or where it is empty, there may be one in the home directory."""
 
 
 class SettingsError(ValueError):
@@ -25,8 +28,13 @@ def config_file() -> Path | None:
     SettingsError
         If the file that is named is not there, or a folder stands in its place.
     """
-    named = os.environ.get(VARIABLE)
-    path = Path("~/.ebsdsg.yaml" if named is None else named).expanduser()
+    named = os.environ.get(VARIABLE) or None  # empty means none, as for systemd and compose
+    try:
+        path = at_home("~/.ebsdsg.yaml" if named is None else named)
+    except HomeError as error:
+        if named is None:  # a user without a home has no file there
+            return None
+        raise SettingsError(f"{VARIABLE} = {error}") from None
     if named is None and not path.exists():
         return None
     if path.is_dir() or not path.exists():  # a device such as /dev/null is a file without entries
@@ -42,12 +50,13 @@ def read_settings_file() -> dict[str, Any]:
     Raises
     ------
     SettingsError
-        If the file is not there, cannot be read, is not YAML or is not a mapping.
+        If the file is not there, cannot be read, is not YAML, says a key twice or is not a mapping.
     """
     path = config_file()
     if path is None:
         return {}
     from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     must = "it must hold lines such as `workers: 4`"
@@ -58,6 +67,14 @@ def read_settings_file() -> dict[str, Any]:
     except (YAMLError, ValueError) as error:  # among these a file that is not text
         mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
         line = "" if mark is None else f", line {mark.line + 1}"
+        # its problem also shows both values
+        twice = isinstance(error, DuplicateKeyError) and re.match(
+            r'found duplicate key "(\w+)"', str(error.problem)
+        )
+        if twice:
+            raise SettingsError(
+                f"settings file {path}{line}: not clear, {twice[1]!r} is said twice; keep one line"
+            ) from None
         raise SettingsError(
             f"settings file {path}{line}: not readable as YAML; {must}, with values that contain "
             "': ', '#' or begin with a special character in quotes"

@@ -29,8 +29,9 @@ SETTINGS_HEAD = """# Settings
 <!-- written by `make reference` from the settings themselves; do not edit -->
 
 They are read from environment variables, then from `~/.ebsdsg.yaml` (or the file that the variable
-`EBSDSG_CONFIG_FILE` names, which must be there); what is in neither has the default given here. The
-variable of a setting is `EBSDSG_` with its name in capitals, such as `EBSDSG_DEVICE` for `device`.
+`EBSDSG_CONFIG_FILE` names, which must be there; an empty one counts as not set); what is in neither
+has the default given here. The variable of a setting is `EBSDSG_` with its name in capitals, such
+as `EBSDSG_DEVICE` for `device`.
 
 | setting | default | |
 |---|---|---|"""

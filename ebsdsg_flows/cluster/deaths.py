@@ -94,7 +94,7 @@ class Deaths:
         """Why the process of a launch is gone; empty if it may live."""
         if is_gone(worker.owner):
             return f"process {worker.owner.pid} on {worker.owner.host} is gone"
-        since = _seconds(launch.get("time_start"))
+        since = epoch_seconds(launch.get("time_start"))
         job = self._job(worker.queue_id, worker.owner.host, since)
         if job is None:
             return ""
@@ -184,7 +184,7 @@ def _reservation(launch: Mapping[str, Any]) -> str | None:
     return next((str(number) for number in reversed(numbers) if number), None)
 
 
-def _seconds(moment: Any) -> float:
+def epoch_seconds(moment: Any) -> float:
     """A time as FireWorks stores it (UTC, as text or datetime) in seconds since 1970."""
     if isinstance(moment, str):
         moment = datetime.fromisoformat(moment)

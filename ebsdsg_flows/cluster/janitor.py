@@ -20,6 +20,7 @@ from ebsdsg_flows.cluster.deaths import HEARTBEATS, Deaths
 from ebsdsg_flows.cluster.launch_ends import LaunchEnds
 from ebsdsg_flows.cluster.launches import worker_of
 from ebsdsg_flows.control import regulate_all
+from ebsdsg_flows.learning_promise import keep_promises
 from ebsdsg_flows.rerun import ready_again
 from stores.documents import RunDocument
 from stores.janitor import STALE, Verdict, mark_lost
@@ -49,6 +50,7 @@ class Report:
     ready : fireworks that are ready again.
     failed : fireworks that failed with their simulation.
     reservations : reservations whose job is gone.
+    learning : campaigns whose learning was added in the place of a worker that failed or died.
     suspects : what looked dead and is watched until the next round.
     queue : why the queue could not be asked, if it was needed.
     """
@@ -57,18 +59,22 @@ class Report:
     ready: int = 0
     failed: int = 0
     reservations: int = 0
+    learning: list[str] = field(default_factory=list)
     suspects: int = 0
     queue: str = ""
 
     def __bool__(self) -> bool:
         """Whether there was anything to do or to say."""
-        return bool(self.runs or self.ready or self.failed or self.reservations or self.queue)
+        done = self.runs or self.ready or self.failed or self.reservations or self.learning
+        return bool(done or self.queue)
 
     def __str__(self) -> str:
         text = (
             f"{len(self.runs)} runs ended, {self.ready} jobs ready again, {self.failed} failed, "
             f"{self.reservations} reservations taken back"
         )
+        if self.learning:
+            text += f"; learning added to {', '.join(self.learning)}"
         if self.suspects:
             text += f"; {self.suspects} watched"
         if self.queue:
@@ -134,6 +140,7 @@ class Janitor:
                 self._settle_expired(report)
                 self._settle_inconsistent(report, lease)
                 report.ready += self._make_ready(lease)
+                report.learning = keep_promises(self.stores)
                 regulate_all(self.stores)  # a worker may have died before it made room for another
         report.suspects = self._deaths.end()
         return report
@@ -150,6 +157,7 @@ class Janitor:
             ready=first.ready + second.ready,
             failed=first.failed + second.failed,
             reservations=first.reservations + second.reservations,
+            learning=first.learning + second.learning,
             suspects=second.suspects,
             queue=second.queue,
         )

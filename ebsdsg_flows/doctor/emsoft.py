@@ -17,10 +17,11 @@ PROGRAMS = ("EMmkxtal", "EMMCOpenCL", "EMEBSDmaster")
 def is_set_up(settings: Settings) -> bool:
     """Whether anything says that EMsoft is on this machine."""
     import os
-    from pathlib import Path
+
+    from ebsdsg_flows.engines.emsoft.configuration import own_configuration
 
     named = settings.emsoft_path is not None or bool(os.environ.get("EMSOFTPATHNAME"))
-    return named or Path("~/.config/EMsoft/EMsoftConfig.json").expanduser().is_file()
+    return named or own_configuration() is not None
 
 
 def check_emsoft(settings: Settings) -> Iterator[Finding]:

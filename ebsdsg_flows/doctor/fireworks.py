@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ebsdsg_flows.doctor.findings import Finding
+from ebsdsg_flows.home import HomeError, at_home
 
 if TYPE_CHECKING:
     from ebsdsg_flows.settings import Settings
@@ -17,7 +18,11 @@ PING_SECONDS, EXPIRATION_SECONDS = 3600, 4 * 3600
 
 def folders(settings: Settings) -> list[Path]:
     """Where FireWorks' files are looked for: here, beside the data root, in the home folder."""
-    return [Path.cwd(), settings.root.parent, Path("~/.fireworks").expanduser()]
+    here = [Path.cwd(), settings.root.parent]
+    try:
+        return [*here, at_home("~/.fireworks")]
+    except HomeError:  # a user without a home
+        return here
 
 
 def find(settings: Settings, *names: str) -> Path | None:

@@ -9,9 +9,10 @@ from waiting_simulation import waiting_simulation
 from ebsdsg_flows.advance import begin, settle
 from ebsdsg_flows.campaign import load_campaign
 from ebsdsg_flows.control import cancel, resume
+from ebsdsg_flows.learning_identity import learning_hashes
 from ebsdsg_flows.submit import submit
 from stores.collections import Stores
-from stores.documents import Failure
+from stores.documents import CampaignDocument, Failure
 from stores.runs import claim, retry
 from stores.states import State
 
@@ -114,3 +115,20 @@ def test_learning_that_came_due_while_cancelled_is_added_by_resume(
     stores.campaigns.update_one({"key": "c"}, {"$set": {"progress.learning": "0" * 64}})
     assert resume(stores, "c").learning == 0
     assert learnings(stores) == 1
+
+
+def test_what_was_learned_before_is_not_learned_again(stores: Stores, tmp_path: Path) -> None:
+    members = submitted(stores, tmp_path)
+    for number, member in enumerate(members):
+        key = waiting_simulation(stores, cell=0.35 + number).key
+        begin(stores, member, key)
+        ended(stores, key, State.COMPLETED)
+    document = stores.get(CampaignDocument, "c")
+    assert document is not None
+    simulations = sorted(stores.simulations.distinct("key"))
+    _, older = learning_hashes(document, {"": simulations})
+    stores.database["workflows"].insert_one({"metadata": {"campaign": "c", "learning": older}})
+    for member in members:
+        settle(stores, member)
+    assert learnings(stores) == 1
+    assert stores.campaigns.find_one({})["progress"]["learning"] == older

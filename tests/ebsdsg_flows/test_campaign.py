@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from ebsdsg_flows.campaign import CampaignError, load_campaign
+from ebsdsg_flows.datasets import MissingPattern
 from ebsdsg_flows.demo import demo_campaign
+from ebsdsg_flows.planning import plan
+from ebsdsg_flows.submit import submit
+from stores.collections import Stores
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -22,6 +26,12 @@ datasets:
 training: {epochs: 1}
 final_model: "true"
 """
+
+
+def two_sets(other: str, adaptation: str) -> str:
+    """A campaign that adapts with one more data set."""
+    sets = GOOD.replace("size: 32}\n", f"size: 32}}\n  other: {{label: 'true', {other}}}\n")
+    return sets + f"adaptation: {{a: {{{adaptation}}}}}\n"
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -46,6 +56,27 @@ def test_a_section_left_out_is_the_section_left_empty(tmp_path: Path) -> None:
     assert campaign == load_campaign(written(tmp_path, empty % "settings: {}"))
     assert campaign.training["epochs"] == 10
     assert campaign.adaptation["x"].settings["method"] == "mcd"
+
+
+def test_data_sets_of_one_size_fit_together(tmp_path: Path) -> None:
+    text = two_sets("size: 32, classes: [229, 221]", "sources: ['true'], target: other")
+    assert load_campaign(written(tmp_path, text)).adaptation["a"].target == "other"
+    chiral = GOOD.replace("size: 32", "size: 32, classes: [225, 198]")
+    load_campaign(written(tmp_path, chiral.replace("epochs: 1", "flips: false")))
+
+
+def test_a_target_must_be_there_when_it_is_submitted(tmp_path: Path, stores: Stores) -> None:
+    adapted = GOOD.replace("source: demo", "source: demo, materials: [mp-23]")
+    adapted += "adaptation: {a: {sources: ['true'], target: TARGET}}\n"
+    for target in ("no/such/file.npy", "a" * 64):
+        campaign = load_campaign(written(tmp_path, adapted.replace("TARGET", target)))
+        for call in (plan, submit):
+            with pytest.raises(MissingPattern, match=f"{target} is neither a data set's key nor"):
+                call(campaign, stores)
+    assert stores.campaigns.find_one({}) is None  # nothing was stored
+    (tmp_path / "patterns").mkdir()
+    campaign = load_campaign(written(tmp_path, adapted.replace("TARGET", "patterns")))
+    assert len(submit(campaign, stores).new) == 1
 
 
 def test_a_relative_source_is_beside_the_file(tmp_path: Path) -> None:
@@ -117,6 +148,22 @@ def test_the_first_override_that_is_for_a_structure_counts(tmp_path: Path) -> No
         (
             GOOD + 'adaptation: {a: {sources: ["true"], target: x, settings: {model: n}}}\n',
             "adaptation.a.settings.model: no torchvision or timm model 'n'",
+        ),
+        (
+            GOOD.replace("size: 32", "size: 32, classes: [225, 198]"),
+            "training.flips = true: the data set 'true' has the groups 198",
+        ),
+        (
+            two_sets("size: 64", "sources: [other], target: 'true'"),
+            "adaptation.a: the data sets 'other' and 'true' differ in size (64 and 32)",
+        ),
+        (
+            two_sets("size: 64", "sources: ['true', other], target: x"),
+            "adaptation.a: the data sets 'true' and 'other' differ in size (32 and 64)",
+        ),
+        (
+            two_sets("size: 32, classes: [229, 221]", "sources: [other], start: true, target: x"),
+            "adaptation.a: the data sets 'other' and 'true' differ in classes ([221, 229] and ",
         ),
         (GOOD.replace("name: little", "name: ../etc"), "name"),
         (

@@ -18,10 +18,12 @@ from ebsdsg_flows.bulk import UUID
 from ebsdsg_flows.campaign import Campaign, CampaignError, load_campaign
 from ebsdsg_flows.debye_waller import drawn
 from ebsdsg_flows.estimate import Estimate, _expected_seconds
+from ebsdsg_flows.learning_identity import learning_hashes
 from ebsdsg_flows.planning import plan
 from ebsdsg_flows.submit import Workflows, submit
 from ebsdsg_sim.parameters import SimulationParameters
 from stores.collections import Stores
+from stores.documents import CampaignDocument, MemberDocument
 
 CAMPAIGN = """
 name: two
@@ -223,3 +225,100 @@ def test_status_show_and_query(
     assert len(found.stdout.splitlines()) == 3
     assert "paused" in ebsdsg("pause", "two").stdout
     assert "two: 0 of 7 completed (paused)" in ebsdsg("status").stdout
+
+
+BARE = """
+name: {name}
+structures: {{source: demo, materials: [mp-23]}}
+datasets: {{one: {{size: 32}}}}
+adaptation: {{a: {{sources: [one], target: one{settings}}}}}
+"""
+SPELLED_OUT = "simulation: {parameters: {npx: 300}}\ntraining: {epochs: 10}\n"
+# as they were on 22 November 2026, with {} for each entry that was left out
+OLD_MEMBER = "acff3c83cfc6fecfd1fd709d3280e726e9ff1fde5462d5388658e333c9501af9"
+OLD_LEARNINGS = {
+    ("",): "e1743f4fca36882fc22984a72d716659d5ed1a04f5e0ebefa74c40aa05b170bd",
+    ("", "high"): "02d639224d18818c63e7bc5f67d914bbb41a54b57af20fc19be166491a25aa9d",
+}
+# and where the file said a value, or {}
+MEMBER = "16199e518e3411c96ea7aa6f11c78b1a000be81f3f8de33ef35566fde3146642"
+LEARNINGS = {
+    ("",): "3ee43fd52f37bbfe99cd5a786f1a099b8bc357b73cf9def897cdbeba8201c89d",
+    ("", "high"): "d24f7ca879443d1884cab59bd7ac567c3821dd03dcb91af1b7e3da96505bbbc2",
+}
+
+
+def bare(folder: Path, name: str = "bare", more: str = "", settings: str = "") -> Campaign:
+    """Campaign that leaves its parameters out, or says them."""
+    return written(folder, BARE.format(name=name, settings=settings) + more)
+
+
+def as_before(stores: Stores) -> None:
+    """Bring what was submitted into the state in which an older version left it."""
+    member = {"metadata.member": MEMBER}
+    workflows = stores.launchpad(strm_lvl="CRITICAL").workflows
+    assert workflows.update_one(member, {"$set": {"metadata.member": OLD_MEMBER}}).modified_count
+    changed = {"member": OLD_MEMBER, "key": MemberDocument.key_of("bare", OLD_MEMBER)}
+    assert stores.members.update_one({"member": MEMBER}, {"$set": changed}).modified_count
+
+
+def test_defaults_are_one_campaign_left_out_or_spelled_out(tmp_path: Path, stores: Stores) -> None:
+    settings = ", settings: {method: mcd}"
+    for campaign in (bare(tmp_path), bare(tmp_path, more=SPELLED_OUT, settings=settings)):
+        assert list(plan(campaign, stores).members) == [MEMBER]
+
+
+@pytest.mark.parametrize("more", ["", SPELLED_OUT])
+def test_a_member_of_before_is_the_same_member(tmp_path: Path, stores: Stores, more: str) -> None:
+    submit(bare(tmp_path), stores)
+    as_before(stores)
+    again = submit(bare(tmp_path, more=more), stores)
+    assert (list(again.members), again.new) == ([OLD_MEMBER], ())
+    assert [m["current"] for m in stores.members.find({})] == [True]
+    # another campaign has it, too, once it is completed
+    assert plan(bare(tmp_path, "other"), stores).new == (MEMBER,)
+    workflows = stores.launchpad(strm_lvl="CRITICAL").workflows
+    workflows.update_one({}, {"$set": {"state": "COMPLETED"}})
+    todo = plan(bare(tmp_path, "other"), stores)
+    assert (list(todo.members), todo.completed) == ([OLD_MEMBER], 1)
+    # other parameters are another member
+    other = bare(tmp_path, more=SPELLED_OUT.replace("300", "301"))
+    assert not {MEMBER, OLD_MEMBER} & set(plan(other, stores).members)
+
+
+def test_what_was_left_out_before_is_not_a_default_that_changes_later(
+    tmp_path: Path, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(bare(tmp_path), stores)
+    as_before(stores)
+    init = SimulationParameters.__init__
+    monkeypatch.setattr(init, "__defaults__", (21.0, *init.__defaults__[1:]))  # voltage
+    (new,) = plan(bare(tmp_path, more="simulation: {}\n"), stores).new
+    assert new not in (MEMBER, OLD_MEMBER)
+
+
+def stored(parameters: dict[str, Any]) -> CampaignDocument:
+    return CampaignDocument(
+        key="bare",
+        name="bare",
+        query={},
+        structures=[],
+        parameters=parameters,
+        config_hash="0" * 64,
+    )
+
+
+@pytest.mark.parametrize("names", LEARNINGS)
+def test_a_learning_of_before_is_known(tmp_path: Path, names: tuple[str, ...]) -> None:
+    variants = {name: [str(n) * 64] for n, name in enumerate(names)}
+    content = bare(tmp_path).model_dump(mode="json")
+    hashes = learning_hashes(stored(content), variants)
+    assert hashes[0] == LEARNINGS[names] and hashes[-1] == OLD_LEARNINGS[names]
+    assert len(set(hashes)) == 4
+    # a document that an older version wrote keeps its identity
+    plans = {"a": {**content["adaptation"]["a"], "settings": {}}}
+    older = stored({**content, "training": {}, "adaptation": plans})
+    assert learning_hashes(older, variants) == [OLD_LEARNINGS[names]]
+    # with another value nothing of before is the same
+    other = stored({**content, "training": {**content["training"], "epochs": 3}})
+    assert not {*hashes} & {*learning_hashes(other, variants)}

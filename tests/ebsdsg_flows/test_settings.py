@@ -61,7 +61,7 @@ def test_an_unknown_key_of_the_file_is_named(tmp_path: Path) -> None:
         load_settings()
 
 
-@pytest.mark.parametrize("name", ["missing.yaml", "", "."])
+@pytest.mark.parametrize("name", ["missing.yaml", ".", "~nobodyx/settings.yaml"])
 def test_a_named_settings_file_must_exist(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -73,10 +73,14 @@ def test_a_named_settings_file_must_exist(
     assert named in str(error.value)
 
 
+@pytest.mark.parametrize("how", ["not set", "empty"])
 def test_no_settings_file_is_needed_at_home(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
 ) -> None:
-    monkeypatch.delenv("EBSDSG_CONFIG_FILE")
+    if how == "empty":
+        monkeypatch.setenv("EBSDSG_CONFIG_FILE", "")
+    else:
+        monkeypatch.delenv("EBSDSG_CONFIG_FILE")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert load_settings().database == "ebsdsg"
     (tmp_path / ".ebsdsg.yaml").write_text("database: mine\n")
@@ -106,6 +110,34 @@ def test_a_file_that_is_no_mapping_is_named_and_not_shown(
     with pytest.raises(SettingsError, match=rf"settings\.yaml, line {line}: not ") as error:
         load_settings()
     assert "s3cret" not in str(error.value)
+
+
+def test_a_key_that_is_said_twice_is_named(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text("mongo_password: s3cret\nmongo_password: s3cret2\n")
+    with pytest.raises(SettingsError, match="line 2: not clear, 'mongo_password' is said") as error:
+        load_settings()
+    assert "s3cret" not in str(error.value)
+
+
+def test_a_home_that_nobody_knows_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ROOT", "EMSOFT_PATH", "EMSOFT_BIN", "FINDSYM"):
+        with monkeypatch.context() as wrong:
+            wrong.setenv(f"EBSDSG_{name}", "~nobodyx/folder")
+            with pytest.raises(SettingsError, match=f"EBSDSG_{name}.*no home folder ~nobodyx"):
+                load_settings()
+
+
+def test_a_user_without_a_home_has_no_settings_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container with a number for a user."""
+
+    def without_home(path: Path) -> Path:
+        if str(path).startswith("~"):
+            raise RuntimeError("Could not determine home directory.")
+        return path
+
+    monkeypatch.delenv("EBSDSG_CONFIG_FILE")
+    monkeypatch.setattr(Path, "expanduser", without_home)
+    assert load_settings().database == "ebsdsg"
 
 
 def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:

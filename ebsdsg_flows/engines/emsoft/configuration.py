@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ebsdsg_flows.engines.emsoft.failures import CONFIGURATION, MISSING_PROGRAM
+from ebsdsg_flows.home import HomeError, at_home
 
 if TYPE_CHECKING:
     from ebsdsg_flows.settings import Settings
@@ -150,18 +151,36 @@ def _check_length(path: Path, what: str) -> None:
 
 def _from_environment() -> Path | None:
     named = os.environ.get("EMSOFTPATHNAME")
-    return Path(named).expanduser().absolute() if named else None
+    return _folder(named, "EMSOFTPATHNAME") if named else None
 
 
 def _from_configuration_file() -> Path | None:
-    path = Path("~/.config/EMsoft/EMsoftConfig.json").expanduser()
-    if not path.is_file():
+    path = own_configuration()
+    if path is None:
         return None
     try:
         named = json.loads(path.read_text(encoding="utf-8", errors="replace"))["EMsoftpathname"]
+        if not isinstance(named, str):
+            raise TypeError("a folder is text")
     except (ValueError, KeyError, TypeError):
         raise CONFIGURATION.failure(f"{path} is not readable as EMsoft's configuration") from None
-    return Path(named).expanduser().absolute()
+    return _folder(named, f"{path}: EMsoftpathname")
+
+
+def own_configuration() -> Path | None:
+    """EMsoft's own configuration file of this user, if there is one."""
+    try:
+        path = at_home("~/.config/EMsoft/EMsoftConfig.json")
+    except HomeError:  # a user without a home
+        return None
+    return path if path.is_file() else None
+
+
+def _folder(named: str, where: str) -> Path:
+    try:
+        return at_home(named).absolute()
+    except HomeError as error:
+        raise CONFIGURATION.failure(f"{where} = {error}") from None
 
 
 def threads_of(settings: Settings) -> int:

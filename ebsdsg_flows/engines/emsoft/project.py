@@ -58,7 +58,7 @@ def project_patterns(
         pattern = read_master_pattern(master)
     except MasterPatternFileError as error:
         raise INPUT_MISSING.failure(str(error)) from None
-    run = RunFolder.make(folder / f"project-{uuid4().hex[:8]}")
+    run = RunFolder.make(folder.absolute() / f"project-{uuid4().hex[:8]}")
     shutil.copyfile(master, run.data / "master.h5")
     with h5py.File(run.data / "master.h5", "r+") as file:
         name_crystal_file(file, CRYSTAL_FILE)  # the one in the file may be in any folder

@@ -39,6 +39,18 @@ def test_patterns_are_read_and_the_folder_is_removed(
     assert list((tmp_path / "work").iterdir()) == []
 
 
+def test_the_folder_may_be_named_relatively(
+    settings: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings.write_text(json.dumps({"EMEBSD *": {"do": "empty"}}))
+    with pytest.raises(EngineFailure, match="empty"):  # what EMEBSD writes is found, and judged
+        project_patterns(shared / "reference/emsoft/TiC.h5", EULER, DETECTOR, Path("work"))
+    settings.unlink()
+    patterns = project_patterns(shared / "reference/emsoft/TiC.h5", EULER, DETECTOR, Path("work"))
+    assert patterns.shape == (3, 40, 50)
+
+
 @pytest.mark.parametrize("name", ["/data/xtal/TiC.xtal", "carbides/TiC.xtal"])
 def test_the_crystal_file_may_have_been_in_any_folder(
     settings: Path, shared: Path, tmp_path: Path, name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -109,3 +110,20 @@ def test_a_relative_installation_is_found_from_every_folder(
     monkeypatch.setenv("EMSOFTPATHNAME", emsoft.name)
     assert Installation.find(Settings()).folder == emsoft
     assert Settings().findsym == emsoft.parent / "findsym"
+
+
+def test_an_installation_in_a_home_that_nobody_knows_is_one_failure(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EBSDSG_EMSOFT_PATH", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("EMSOFTPATHNAME", "~nobodyx/EMsoft")
+    with pytest.raises(EngineFailure, match=r"EMSOFTPATHNAME = .*no home folder ~nobodyx"):
+        Installation.find(Settings())
+    monkeypatch.delenv("EMSOFTPATHNAME")
+    own = tmp_path / ".config" / "EMsoft" / "EMsoftConfig.json"
+    own.parent.mkdir(parents=True)
+    for said, why in (("~nobodyx/E", "no home folder ~nobodyx"), (5, "is not readable as EMsoft")):
+        own.write_text(json.dumps({"EMsoftpathname": said}))
+        with pytest.raises(EngineFailure, match=rf"EMsoftConfig\.json.*{why}"):
+            Installation.find(Settings())
