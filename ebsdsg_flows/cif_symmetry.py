@@ -184,14 +184,24 @@ def _of_settings(name: str, settings: Sequence[int], cell: Sequence[float]) -> l
     possible = fitting(settings, cell)
     if not possible:
         found = setting(settings[0])
+        trigonal = found.choice in ("H", "R")
+        shown = ([10 * x for x in cell[:3]] if trigonal else []) + list(cell[3:])
         raise StructureError(
-            f"{name}: the angles of the cell, {', '.join(f'{x:g}' for x in cell[3:])}, are not "
-            f"those of {found.full} ({found.space_group}): correct the symbol, or add "
+            f"{name}: the {'lengths and ' if trigonal else ''}angles of the cell, "
+            f"{', '.join(f'{x:g}' for x in shown)}, are not those of {found.full} "
+            f"({found.space_group}{_axes(settings)}): correct the symbol, or add "
             "_space_group_symop_operation_xyz to the file"
         )
     if len(possible) == 1:
         return [_of_hall(possible[0], "the setting named")]
     return [_of_hall(hall, f"choice {setting(hall).choice}") for hall in possible]
+
+
+def _axes(settings: Sequence[int]) -> str:
+    """For messages: the axes of a rhombohedral group that settings leave."""
+    words = {"H": "hexagonal", "R": "rhombohedral"}
+    named = [words[choice] for hall in settings if (choice := setting(hall).choice) in words]
+    return f", {' or '.join(named)} axes" if named else ""
 
 
 def _of_hall(hall: int, label: str) -> SymmetryChoice:

@@ -297,6 +297,43 @@ class TestNames:
         with pytest.raises(StructureError, match="angles of the cell, 90, 90, 100, are not"):
             read_as(61, IT_number="11")
 
+    @pytest.mark.parametrize(
+        ("suffix", "gamma"),
+        [("", "120"), ("", "119.99"), ("", "120.02"), (" :H", "120.02"), (" :H", "119.5")],
+    )
+    def test_bismuth_on_axes_that_are_nearly_hexagonal(
+        self, tmp_path: Path, suffix: str, gamma: str
+    ) -> None:
+        symmetry = f"_symmetry_space_group_name_H-M 'R -3 m{suffix}'\n"
+        path = write(
+            tmp_path, "4.5", symmetry + "_symmetry_Int_Tables_number 166", "Bi1 Bi 0 0 0.234 1"
+        )
+        text = path.read_text().replace("length_c 4.5", "length_c 11.9")
+        path.write_text(text.replace("gamma 90", f"gamma {gamma}"))
+        assert len(read_cif(path).structure) == 6
+        if gamma != "119.5":
+            document = document_from_cif(path)
+            assert (document.space_group.number, document.n_atoms) == (166, 6)
+            assert document.notes == []
+
+    @pytest.mark.parametrize(
+        ("suffix", "cell", "words"),
+        [
+            ("", (0.45, 0.45, 1.19, 90, 90, 119.5), "hexagonal or rhombohedral axes"),
+            ("", (0.45, 0.45, 1.19, 57, 57, 57), "4.5, 4.5, 11.9, 57, 57, 57, are not"),
+            ("", (0.47, 0.47, 0.47, 57, 57, 58), "57, 57, 58, are not those of R -3 2/m"),
+            (" :H", (0.47, 0.47, 0.47, 57, 57, 57), "166, hexagonal axes"),
+            (" :R", (0.45, 0.45, 1.19, 90, 90, 120), "166, rhombohedral axes"),
+        ],
+    )
+    def test_trigonal_axes_that_the_cell_has_not(
+        self, suffix: str, cell: tuple[float, ...], words: str
+    ) -> None:
+        with pytest.raises(StructureError, match=words):
+            read_as(458, cell, **{"name_H-M_alt": f"R -3 m{suffix}"})
+        nearly = (0.474, 0.4741, 0.474, 57.2, 57.25, 57.2)
+        assert read_as(459, nearly, **{"name_H-M_alt": "R -3 m"}) == [459]
+
     def test_perovskite_on_other_axes_has_its_twenty_atoms(self, tmp_path: Path) -> None:
         atoms = "Gd1 Gd -0.0156 0.0627 0.25 1\nFe1 Fe 0.5 0 0 1\n"
         atoms += "O1 O 0.1005 0.4672 0.25 1\nO2 O -0.3015 0.3009 0.0505 1"
