@@ -187,6 +187,15 @@ ELEMENTS = {
     "OBO": "O", "Wat": "O", "H1A": "H", "Hw1": "H", "D1": "D", "W1": "W", "Va": None, "Vac1": None,
     "T1": None, "Dum": None, "Tet1": None, "Oct1": None, "Uiso": None, "Bond": None, "NH4": None,
     "SiAl": None, "HO1": None, "M1": None, "Me": None, "Alk": None, "1Fe": None, "": None,
+    # groups, and a second element
+    "H2O": "O", "H2O1": "O", "PO4": None, "CO3": None, "SO4": None, "NO3": None, "H3O": None,
+    "CO1": "Co", "OH2": "O", "Fe,Mg": None, "Fe/Mg1": None, "Fe3Mg1": None, "Ca1Sr1": None,
+    "Al.5Si.5": None, "K_Na": None, "fe,mg": None, "H/D": None, "Mg(OH)2": None, "Fe1,A": "Fe",
+    "C1B": "C", "Al1A'": "Al", "Ca1a": "Ca", "O_eq": "O", "Al(T1)": "Al", "C_sp3": "C",
+    # Roman numbers
+    "FeI": "Fe", "FeII": "Fe", "FeIII": "Fe", "OI": "O", "OII": "O", "AlIV": "Al", "AlVI": "Al",
+    "O(I)": "O", "Fe(II)": "Fe", "SiV": "Si", "CI": "C", "I": "I", "V": "V", "NI": "Ni",
+    "SIV": None, "NII": None, "BII": None, "VI": None, "IV": None, "III": None, "VIII": None,
 }  # fmt: skip
 
 
@@ -198,6 +207,19 @@ class TestLabels:
     def test_a_type_symbol_may_be_tritium(self) -> None:
         found = [element_of_type(text) for text in ("T", "D", "Fe3+", "O2-", "NI", "Tet", "?")]
         assert found == ["T", "D", "Fe", "O", "Ni", None, None]
+
+    @pytest.mark.parametrize(
+        ("symbol", "element"),
+        [
+            ("HO", "Ho"), ("HO+3", "Ho"), ("HO3+", "Ho"), ("CO3+", "Co"), ("CO", "Co"),
+            ("Cval", "C"), ("Siva", "Si"), ("VA", None), ("PO4", None), ("CO3", None),
+            ("Fe3+Ni2+", None), ("Fe,Mg", None), ("H2O", "O"), ("OH-", "O"),
+        ],
+    )  # fmt: skip
+    def test_a_type_symbol_in_capitals_is_an_element(
+        self, symbol: str, element: str | None
+    ) -> None:
+        assert element_of_type(symbol) == element
 
     def test_a_label_that_names_none_is_refused(self, tmp_path: Path) -> None:
         path = write(tmp_path, atoms="Si1 0 0 0 1\nT1 0.5 0.5 0.5 1")
