@@ -29,7 +29,10 @@ OPEN_AXES, NAMED_AXES = 0.1, 1.0
 """Angles [degrees] by which a cell may miss hexagonal or rhombohedral axes that a file leaves open,
 and those that it names."""
 
-_SUFFIX = re.compile(r"(.*?)(?::\s*(\S+)|([SZHRszhr]))\s*")
+_SUFFIX = re.compile(
+    r"(.*?)(?::\s*(\S+)|\(?\s*origin\s+(?:choice\s+)?([12])\s*\)?|O\s*([12])|(H)R|([SZHR]))\s*",
+    re.IGNORECASE,
+)
 
 
 def setting_of_hall_symbol(symbol: str) -> int | None:
@@ -46,7 +49,8 @@ def settings_of_symbol(symbol: str) -> tuple[int, ...]:
     Parameters
     ----------
     symbol : short, full or of older tables, with or without blanks; a suffix names the origin
-        (``:1``, ``:2``, `` S``, `` Z``) or the axes of a rhombohedral group (``:H``, `` R``).
+        (``:1``, `` S``, ``(origin choice 2)``, `` O2``) or the axes of a rhombohedral group
+        (``:H``, `` R``, `` HR``).
 
     Returns
     -------
@@ -54,7 +58,7 @@ def settings_of_symbol(symbol: str) -> tuple[int, ...]:
     unique axis of a monoclinic one open; none if it is no symbol of a tabulated setting.
     """
     found = _SUFFIX.fullmatch(symbol)
-    base, suffix = (symbol, "") if found is None else (found[1], (found[2] or found[3]).lower())
+    base, suffix = (symbol, "") if found is None else (found[1], _suffix(found))
     named = [setting(hall) for hall in _symbols().get(_spelling(base), ())]
     choice = {"s": "1", "z": "2"}.get(suffix, suffix)
     chosen = [s for s in named if _is_choice(choice, s)]
@@ -153,9 +157,16 @@ def _hall_symbols() -> dict[str, int]:
     return symbols
 
 
+def _suffix(found: re.Match[str]) -> str:
+    return next(group for group in found.groups()[1:] if group).lower()
+
+
 def _spelling(symbol: str) -> str:
-    """A Hermann-Mauguin symbol without what its writers differ in: ``P2(1)/c`` is ``P 2_1/c``."""
-    return re.sub(r"[\s_'\"()]", "", symbol).lower()
+    """A Hermann-Mauguin symbol without what its writers differ in.
+
+    ``P2(1)/c``, ``P 2~1~/c`` and ``*P 2_{1}/c`` are ``P 2_1/c``.
+    """
+    return re.sub(r"[\s_'\"(){}~*]", "", symbol).lower()
 
 
 def _hall_spelling(symbol: str) -> str:

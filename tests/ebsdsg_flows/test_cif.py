@@ -302,6 +302,16 @@ class TestNames:
             ("R -3 m H", 166, 458),
             ("R -3 m :R", 166, 459),
             ("P 3 2 1", 150, 439),
+            ("R -3 m HR", 166, 458),
+            ("R 3 c hr", 161, 452),
+            ("F d -3 m (origin choice 2)", 227, 526),
+            ("F d -3 m (Origin 1)", 227, 525),
+            ("F d -3 m origin choice 2", 227, 526),
+            ("F d -3 m O2", 227, 526),
+            ("F d -3 m o 1", 227, 525),
+            ("*F m 3 m", 225, 523),
+            ("P 6~3~/m m c", 194, 488),
+            ("P 1 2_{1}/n 1", 14, 82),
         ],
     )
     @pytest.mark.parametrize("numbered", [True, False])
@@ -380,6 +390,19 @@ class TestNames:
             ),
             ({"name_H-M_alt": "C -1", "IT_number": "2"}, "C -1 is the symbol of no tabulated"),
             ({"name_H-M_alt": "P 63/m m c :R", "IT_number": "194"}, "of no tabulated setting"),
+            ({"name_H-M_alt": "P 63/m m c HR", "IT_number": "194"}, "of no tabulated setting"),
+            ({"name_H-M_alt": "F d -3 m O3", "IT_number": "227"}, "of no tabulated setting"),
+            (
+                {"name_Hall": "-P 2ybc (x-z,y,z)", "IT_number": "14"},
+                r"'-P 2ybc \(x-z,y,z\)' has a change of basis",
+            ),
+            (
+                {"name_Hall": "-P 2ac 2n (0 0 1)", "name_H-M_alt": "P n m a"},
+                "has a change of basis",
+            ),
+            ({"name_Hall": "-P 2c 2abn"}, "'-P 2c 2abn' is that of no tabulated setting"),
+            ({"name_Hall": "-P 2c 2abn", "IT_number": "62"}, "is that of no tabulated setting"),
+            ({"name_Hall": "-P 2c 2abn", "name_H-M_alt": "P q"}, "is that of no tabulated setting"),
         ],
     )
     def test_contradictions_and_unknown_symbols_are_refused(
@@ -387,6 +410,13 @@ class TestNames:
     ) -> None:
         with pytest.raises(StructureError, match=f"{words}.*add _space_group_symop"):
             read_as(1, **names)
+
+
+def test_an_unknown_hall_symbol_beside_a_known_name_is_noted(tmp_path: Path) -> None:
+    symmetry = f"{FM3M}\n_symmetry_space_group_name_Hall '-F 4 2 9'"
+    document = document_from_cif(write(tmp_path, symmetry=symmetry))
+    assert document.space_group.number == 225
+    assert document.notes == ["the Hall symbol '-F 4 2 9' is not known; read as F m -3 m"]
 
 
 @pytest.mark.parametrize(
