@@ -85,6 +85,8 @@ def read_cif(path: str | Path, *, block: str | None = None) -> CifStructure:
         ) from None
     candidates = [_expand(name, lattice, sites, choice) for choice in choices]
     best = 0 if len(candidates) == 1 else _decide(name, data, choices, candidates)
+    if choices[best].note:
+        candidates[best].notes.append(choices[best].note)
     letters = data.get("_atom_site_Wyckoff_symbol") or data.get("_atom_site_Wyckoff_label")
     return CifStructure(
         structure=_to_pymatgen(lattice, candidates[best], choices[best].space_group),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ class SymmetryChoice:
     label : for messages, such as ``origin choice 2``
     symbol : of the space group, as far as known
     space_group : number that the file states
+    note : what in the file was not used, for the notes of the document
     """
 
     rotations: np.ndarray
@@ -46,6 +47,7 @@ class SymmetryChoice:
     label: str
     symbol: str
     space_group: int | None
+    note: str = ""
 
 
 def symmetry_choices(
@@ -83,8 +85,9 @@ def symmetry_choices(
     if named is not None:
         _check_number(name, f"the Hall symbol {str(hall)!r}", named, stated)
         return [_of_hall(named, "the Hall symbol")]
+    settings = () if symbol is None else settings_of_symbol(str(symbol))
+    note = "" if hall is None else _without_hall_symbol(name, str(hall), symbol, settings)
     if symbol is not None:
-        settings = settings_of_symbol(str(symbol))
         if settings:
             _check_number(name, f"the symbol {str(symbol)!r}", settings[0], stated)
     else:
@@ -95,7 +98,7 @@ def symmetry_choices(
             + ("" if symbol is None else f" ({symbol} is the symbol of no tabulated setting)")
             + "; add _space_group_symop_operation_xyz to the file"
         )
-    return _of_settings(name, settings, cell)
+    return [replace(choice, note=note) for choice in _of_settings(name, settings, cell)]
 
 
 def hall_number_of(symmetry: SymmetryChoice) -> int | None:
@@ -158,6 +161,17 @@ def parse_operation(name: str, text: str) -> tuple[np.ndarray, np.ndarray]:
     return rotation, np.where(abs(exact - translation) < 2e-3, exact, translation)
 
 
+def _without_hall_symbol(name: str, hall: str, symbol: Any, settings: Sequence[int]) -> str:
+    """Note on a Hall symbol that is in no table, beside a Hermann-Mauguin symbol that is."""
+    if settings and "(" not in hall:
+        return f"the Hall symbol {hall!r} is not known; read as {symbol}"
+    raise StructureError(
+        f"{name}: the Hall symbol {hall!r} "
+        + ("has a change of basis" if "(" in hall else "is that of no tabulated setting")
+        + ", from which no operations can be had; add _space_group_symop_operation_xyz to the file"
+    )
+
+
 def _check_number(name: str, what: str, hall: int, stated: int | None) -> None:
     """Refuse a symbol that is of another space group than the number in the file."""
     found = setting(hall)
@@ -184,14 +198,24 @@ def _of_settings(name: str, settings: Sequence[int], cell: Sequence[float]) -> l
     possible = fitting(settings, cell)
     if not possible:
         found = setting(settings[0])
+        trigonal = found.choice in ("H", "R")
+        shown = ([10 * x for x in cell[:3]] if trigonal else []) + list(cell[3:])
         raise StructureError(
-            f"{name}: the angles of the cell, {', '.join(f'{x:g}' for x in cell[3:])}, are not "
-            f"those of {found.full} ({found.space_group}): correct the symbol, or add "
+            f"{name}: the {'lengths and ' if trigonal else ''}angles of the cell, "
+            f"{', '.join(f'{x:g}' for x in shown)}, are not those of {found.full} "
+            f"({found.space_group}{_axes(settings)}): correct the symbol, or add "
             "_space_group_symop_operation_xyz to the file"
         )
     if len(possible) == 1:
         return [_of_hall(possible[0], "the setting named")]
     return [_of_hall(hall, f"choice {setting(hall).choice}") for hall in possible]
+
+
+def _axes(settings: Sequence[int]) -> str:
+    """For messages: the axes of a rhombohedral group that settings leave."""
+    words = {"H": "hexagonal", "R": "rhombohedral"}
+    named = [words[choice] for hall in settings if (choice := setting(hall).choice) in words]
+    return f", {' or '.join(named)} axes" if named else ""
 
 
 def _of_hall(hall: int, label: str) -> SymmetryChoice:

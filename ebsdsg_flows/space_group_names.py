@@ -7,6 +7,7 @@ the same group than the one that it names.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,14 @@ GLIDE_BEFORE_1992 = {39: "bacbac", 41: "bacbac", 64: "abbcca", 67: "abbcca", 68:
 BAR_LEFT_OUT = {*range(200, 207), *range(221, 231)}
 """Groups of which older symbols write 3 for -3 (``F m 3 m``)."""
 
-_SUFFIX = re.compile(r"(.*?)(?::\s*(\S+)|([SZHRszhr]))\s*")
+OPEN_AXES, NAMED_AXES = 0.1, 1.0
+"""Angles [degrees] by which a cell may miss hexagonal or rhombohedral axes that a file leaves open,
+and those that it names."""
+
+_SUFFIX = re.compile(
+    r"(.*?)(?::\s*(\S+)|\(?\s*origin\s+(?:choice\s+)?([12])\s*\)?|O\s*([12])|(H)R|([SZHR]))\s*",
+    re.IGNORECASE,
+)
 
 
 def setting_of_hall_symbol(symbol: str) -> int | None:
@@ -41,7 +49,8 @@ def settings_of_symbol(symbol: str) -> tuple[int, ...]:
     Parameters
     ----------
     symbol : short, full or of older tables, with or without blanks; a suffix names the origin
-        (``:1``, ``:2``, `` S``, `` Z``) or the axes of a rhombohedral group (``:H``, `` R``).
+        (``:1``, `` S``, ``(origin choice 2)``, `` O2``) or the axes of a rhombohedral group
+        (``:H``, `` R``, `` HR``).
 
     Returns
     -------
@@ -49,7 +58,7 @@ def settings_of_symbol(symbol: str) -> tuple[int, ...]:
     unique axis of a monoclinic one open; none if it is no symbol of a tabulated setting.
     """
     found = _SUFFIX.fullmatch(symbol)
-    base, suffix = (symbol, "") if found is None else (found[1], (found[2] or found[3]).lower())
+    base, suffix = (symbol, "") if found is None else (found[1], _suffix(found))
     named = [setting(hall) for hall in _symbols().get(_spelling(base), ())]
     choice = {"s": "1", "z": "2"}.get(suffix, suffix)
     chosen = [s for s in named if _is_choice(choice, s)]
@@ -70,21 +79,33 @@ def fitting(settings: Sequence[int], cell: Sequence[float]) -> tuple[int, ...]:
 
     Returns
     -------
-    Hexagonal or rhombohedral axes by the cell; of the unique axes that are possible b, then c.
+    Hexagonal or rhombohedral axes by the cell, neither if it has neither; of the unique axes that
+    are possible b, then c.
     """
     off = [abs(angle - 90) for angle in cell[3:]]
-    hexagonal = abs(cell[5] - 120) < 0.01 and off[0] < 0.01
+    axes = {setting(hall).choice for hall in settings} & {"H", "R"}
+    tolerance = NAMED_AXES if len(axes) == 1 else OPEN_AXES
     by_axis: dict[str, list[int]] = defaultdict(list)
     for hall in settings:
         found = setting(hall)
         if found.choice in ("H", "R"):
-            by_axis["" if (found.choice == "H") == hexagonal else "unfit"].append(hall)
+            by_axis["" if _has_axes(cell, found.choice, tolerance) else "unfit"].append(hall)
             continue
         axis = _unique_axis(found)
         oblique = 0.0 if axis == "" else off["abc".index(axis)]
         fits = axis == "" or max(off) <= max(oblique, 0.01)
         by_axis[axis if fits else "unfit"].append(hall)
     return tuple(next((by_axis[axis] for axis in ("", "b", "c", "a") if by_axis[axis]), ()))
+
+
+def _has_axes(cell: Sequence[float], choice: str, tolerance: float) -> bool:
+    """Whether a cell has hexagonal (H) or rhombohedral (R) axes, angles within a tolerance."""
+    lengths, angles = cell[:3], cell[3:]
+    if choice == "H":
+        return all(abs(x - y) < tolerance for x, y in zip(angles, (90, 90, 120), strict=True))
+    # a length is as wrong as the angle by which its end is off
+    alike = max(lengths) - min(lengths) < math.radians(tolerance) * max(lengths)
+    return alike and max(angles) - min(angles) < tolerance
 
 
 def _unique_axis(found: Setting) -> str:
@@ -136,9 +157,16 @@ def _hall_symbols() -> dict[str, int]:
     return symbols
 
 
+def _suffix(found: re.Match[str]) -> str:
+    return next(group for group in found.groups()[1:] if group).lower()
+
+
 def _spelling(symbol: str) -> str:
-    """A Hermann-Mauguin symbol without what its writers differ in: ``P2(1)/c`` is ``P 2_1/c``."""
-    return re.sub(r"[\s_'\"()]", "", symbol).lower()
+    """A Hermann-Mauguin symbol without what its writers differ in.
+
+    ``P2(1)/c``, ``P 2~1~/c`` and ``*P 2_{1}/c`` are ``P 2_1/c``.
+    """
+    return re.sub(r"[\s_'\"(){}~*]", "", symbol).lower()
 
 
 def _hall_spelling(symbol: str) -> str:

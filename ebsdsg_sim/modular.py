@@ -35,6 +35,27 @@ def row_reduced(matrix: np.ndarray, prime: int) -> tuple[np.ndarray, list[int]]:
     return left[:row], pivots
 
 
+def kernel(matrix: np.ndarray, prime: int) -> np.ndarray:
+    """Basis, as rows, of the solutions x of ``matrix @ x = 0`` modulo a prime.
+
+    Parameters
+    ----------
+    matrix : (m, n) integers
+    prime : modulus
+
+    Returns
+    -------
+    (k, n) integers; none of them where only zero solves it.
+    """
+    reduced, pivots = row_reduced(matrix, prime)
+    free = [column for column in range(matrix.shape[1]) if column not in pivots]
+    basis = np.zeros((len(free), matrix.shape[1]), dtype=np.int64)
+    for number, column in enumerate(free):
+        basis[number, column] = 1
+        basis[number, pivots] = -reduced[:, column] % prime
+    return basis
+
+
 def affine_solutions(
     matrix: np.ndarray, right: np.ndarray, ignored: np.ndarray, prime: int
 ) -> Iterator[np.ndarray]:
@@ -56,15 +77,10 @@ def affine_solutions(
         return
     particular = np.zeros(n, dtype=np.int64)
     particular[pivots] = reduced[:, n]
-    free = [column for column in range(n) if column not in pivots]
-    kernel = np.zeros((len(free), n), dtype=np.int64)
-    for number, column in enumerate(free):
-        kernel[number, column] = 1
-        kernel[number, pivots] = -reduced[:, column] % prime
     # of the kernel keep what is independent of the ignored directions
     known = row_reduced(ignored.T, prime)[0]
     kept = []
-    for vector in kernel:
+    for vector in kernel(matrix, prime):
         grown = row_reduced(np.vstack((known, vector)), prime)[0]
         if len(grown) > len(known):
             known = grown
@@ -87,6 +103,10 @@ def invariant_lattices(rotations: np.ndarray, prime: int) -> list[np.ndarray]:
     Returns
     -------
     (3, 3) integer matrices of positive determinant whose columns are a basis.
+
+    Notes
+    -----
+    All of them: of the triclinic groups ``prime**2 + prime + 1``, found among about twice as many.
     """
     kept = [
         space
@@ -99,6 +119,41 @@ def invariant_lattices(rotations: np.ndarray, prime: int) -> list[np.ndarray]:
         if not any(len(other) > len(space) and _contains(other, space, prime) for other in kept)
     ]
     return [_lifted(space, prime) for space in maximal]
+
+
+def kinds_of_invariant_lattices(rotations: np.ndarray, prime: int) -> list[np.ndarray]:
+    """One of the `invariant_lattices` of each kind, for a prime above 3.
+
+    Two are of one kind if the rotations act alike on the quotients.  There are three at most,
+    whatever the prime.
+
+    Parameters
+    ----------
+    rotations : (n, 3, 3) integers, those of a crystallographic point group
+    prime : 5 or more
+
+    Returns
+    -------
+    (3, 3) integer matrices of positive determinant whose columns are a basis.
+
+    Notes
+    -----
+    No order of a crystallographic point group has a prime divisor above 3, so by Maschke's theorem
+    the lattice modulo the prime is a direct sum of simple modules.  Quotients of order p belong to
+    common eigenvectors of the transposed rotations.  If the sum holds one of these only, the other
+    part is simple and the sublattice is a line, that of the common eigenvector of the rotations; if
+    it holds none, all of it is simple.
+    """
+    if prime in (2, 3):
+        raise ValueError(f"prime {prime}: it divides orders of point groups, so kinds do not do")
+    planes = _common_eigenvectors(rotations.transpose(0, 2, 1), prime)
+    spaces = [kernel(plane[:1], prime) for plane in planes]
+    dimensions = sum(map(len, planes))
+    if dimensions == 1:
+        spaces += _common_eigenvectors(rotations, prime)
+    elif dimensions == 0:
+        spaces.append(np.zeros((0, 3), dtype=np.int64))
+    return [_lifted(row_reduced(space, prime)[0], prime) for space in spaces]
 
 
 def shortened(basis: np.ndarray, metric: np.ndarray) -> np.ndarray:
@@ -126,6 +181,31 @@ def shortened(basis: np.ndarray, metric: np.ndarray) -> np.ndarray:
         if best is None:
             return basis
         basis[:, best[1]] = best[2]
+
+
+def _common_eigenvectors(rotations: np.ndarray, prime: int) -> list[np.ndarray]:
+    """Bases, as rows, of the spaces on which each rotation is a number modulo a prime."""
+    spaces = [np.eye(3, dtype=np.int64)]
+    for rotation in rotations:
+        split = []
+        for space in spaces:
+            for value in _eigenvalues(rotation, prime):
+                # combinations of the space's basis that the rotation multiplies by the value
+                inside = space @ (rotation.T - value * np.eye(3, dtype=np.int64))
+                combined = kernel(inside.T, prime) @ space % prime
+                if len(combined):
+                    split.append(combined)
+        spaces = split
+    return spaces
+
+
+def _eigenvalues(rotation: np.ndarray, prime: int) -> list[int]:
+    """Roots, modulo a prime, of the characteristic polynomial of an integer matrix."""
+    trace = int(np.trace(rotation))
+    second = (trace**2 - int(np.trace(rotation @ rotation))) // 2
+    x = np.arange(prime, dtype=np.int64)
+    value = ((x - trace) * x + second) % prime * x - round(float(np.linalg.det(rotation)))
+    return [int(root) for root in np.flatnonzero(value % prime == 0)]
 
 
 def _proper_subspaces(prime: int) -> Iterator[np.ndarray]:

@@ -11,7 +11,9 @@ maximal one contain p times those of G for a prime p, and its quotient is a simp
 point group over the integers modulo p; for each such lattice the subgroups are the solutions of a
 linear system modulo p.  The primes 2 and 3 give every type that a maximal klassengleiche subgroup
 can have, except the enantiomorphs of some screw axes, which need 5 or 7; larger primes otherwise
-only repeat the group itself on a larger cell.
+only repeat the group itself on a larger cell (A1, chapter 2.1: above index 4 they are isomorphic).
+So for a prime above 3 one lattice stands for all on whose quotients the point group acts alike: an
+enantiomorphic group, whose subgroups are of two types, has no two of these.
 """
 
 from __future__ import annotations
@@ -25,7 +27,14 @@ from typing import Literal
 
 import numpy as np
 
-from ebsdsg_sim.modular import affine_solutions, invariant_lattices, row_reduced, shortened
+from ebsdsg_sim.modular import (
+    affine_solutions,
+    invariant_lattices,
+    kernel,
+    kinds_of_invariant_lattices,
+    row_reduced,
+    shortened,
+)
 from ebsdsg_sim.symmetry import (
     SymmetryError,
     hall_number_for,
@@ -85,7 +94,8 @@ def maximal_k_subgroups(group: int, primes: tuple[int, ...] = PRIMES) -> tuple[S
     rotations, translations = primitive_operations(group)
     found = set()
     for prime in primes:
-        for basis in invariant_lattices(rotations, prime):
+        lattices = invariant_lattices if prime in PRIMES else kinds_of_invariant_lattices
+        for basis in lattices(rotations, prime):
             index = round(abs(np.linalg.det(basis)))
             for number in _types(rotations, translations, basis, prime):
                 found.add(Step(group, number, index, "i" if number == group else "k"))
@@ -311,8 +321,7 @@ def _prime_factors(number: int) -> tuple[int, ...]:
 def _coordinates(basis: np.ndarray, prime: int) -> np.ndarray:
     """(k, 3) integers, reduced, that take a translation to its class modulo the sublattice."""
     # the annihilator of the sublattice in (Z/p)^3: rows y with y . b = 0 for every basis vector
-    rows = np.indices((prime,) * 3).reshape(3, -1).T
-    return row_reduced(rows[~(rows @ basis % prime).any(axis=1)], prime)[0]
+    return row_reduced(kernel(basis.T, prime), prime)[0]
 
 
 def _lifts(to_quotient: np.ndarray) -> np.ndarray:

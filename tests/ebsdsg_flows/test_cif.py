@@ -187,6 +187,15 @@ ELEMENTS = {
     "OBO": "O", "Wat": "O", "H1A": "H", "Hw1": "H", "D1": "D", "W1": "W", "Va": None, "Vac1": None,
     "T1": None, "Dum": None, "Tet1": None, "Oct1": None, "Uiso": None, "Bond": None, "NH4": None,
     "SiAl": None, "HO1": None, "M1": None, "Me": None, "Alk": None, "1Fe": None, "": None,
+    # groups, and a second element
+    "H2O": "O", "H2O1": "O", "PO4": None, "CO3": None, "SO4": None, "NO3": None, "H3O": None,
+    "CO1": "Co", "OH2": "O", "Fe,Mg": None, "Fe/Mg1": None, "Fe3Mg1": None, "Ca1Sr1": None,
+    "Al.5Si.5": None, "K_Na": None, "fe,mg": None, "H/D": None, "Mg(OH)2": None, "Fe1,A": "Fe",
+    "C1B": "C", "Al1A'": "Al", "Ca1a": "Ca", "O_eq": "O", "Al(T1)": "Al", "C_sp3": "C",
+    # Roman numbers
+    "FeI": "Fe", "FeII": "Fe", "FeIII": "Fe", "OI": "O", "OII": "O", "AlIV": "Al", "AlVI": "Al",
+    "O(I)": "O", "Fe(II)": "Fe", "SiV": "Si", "CI": "C", "I": "I", "V": "V", "NI": "Ni",
+    "SIV": None, "NII": None, "BII": None, "VI": None, "IV": None, "III": None, "VIII": None,
 }  # fmt: skip
 
 
@@ -198,6 +207,19 @@ class TestLabels:
     def test_a_type_symbol_may_be_tritium(self) -> None:
         found = [element_of_type(text) for text in ("T", "D", "Fe3+", "O2-", "NI", "Tet", "?")]
         assert found == ["T", "D", "Fe", "O", "Ni", None, None]
+
+    @pytest.mark.parametrize(
+        ("symbol", "element"),
+        [
+            ("HO", "Ho"), ("HO+3", "Ho"), ("HO3+", "Ho"), ("CO3+", "Co"), ("CO", "Co"),
+            ("Cval", "C"), ("Siva", "Si"), ("VA", None), ("PO4", None), ("CO3", None),
+            ("Fe3+Ni2+", None), ("Fe,Mg", None), ("H2O", "O"), ("OH-", "O"),
+        ],
+    )  # fmt: skip
+    def test_a_type_symbol_in_capitals_is_an_element(
+        self, symbol: str, element: str | None
+    ) -> None:
+        assert element_of_type(symbol) == element
 
     def test_a_label_that_names_none_is_refused(self, tmp_path: Path) -> None:
         path = write(tmp_path, atoms="Si1 0 0 0 1\nT1 0.5 0.5 0.5 1")
@@ -280,6 +302,16 @@ class TestNames:
             ("R -3 m H", 166, 458),
             ("R -3 m :R", 166, 459),
             ("P 3 2 1", 150, 439),
+            ("R -3 m HR", 166, 458),
+            ("R 3 c hr", 161, 452),
+            ("F d -3 m (origin choice 2)", 227, 526),
+            ("F d -3 m (Origin 1)", 227, 525),
+            ("F d -3 m origin choice 2", 227, 526),
+            ("F d -3 m O2", 227, 526),
+            ("F d -3 m o 1", 227, 525),
+            ("*F m 3 m", 225, 523),
+            ("P 6~3~/m m c", 194, 488),
+            ("P 1 2_{1}/n 1", 14, 82),
         ],
     )
     @pytest.mark.parametrize("numbered", [True, False])
@@ -296,6 +328,43 @@ class TestNames:
         assert read_as(60, (0.5, 0.6, 0.7, 90, 90, 90), **name) == [60]
         with pytest.raises(StructureError, match="angles of the cell, 90, 90, 100, are not"):
             read_as(61, IT_number="11")
+
+    @pytest.mark.parametrize(
+        ("suffix", "gamma"),
+        [("", "120"), ("", "119.99"), ("", "120.02"), (" :H", "120.02"), (" :H", "119.5")],
+    )
+    def test_bismuth_on_axes_that_are_nearly_hexagonal(
+        self, tmp_path: Path, suffix: str, gamma: str
+    ) -> None:
+        symmetry = f"_symmetry_space_group_name_H-M 'R -3 m{suffix}'\n"
+        path = write(
+            tmp_path, "4.5", symmetry + "_symmetry_Int_Tables_number 166", "Bi1 Bi 0 0 0.234 1"
+        )
+        text = path.read_text().replace("length_c 4.5", "length_c 11.9")
+        path.write_text(text.replace("gamma 90", f"gamma {gamma}"))
+        assert len(read_cif(path).structure) == 6
+        if gamma != "119.5":
+            document = document_from_cif(path)
+            assert (document.space_group.number, document.n_atoms) == (166, 6)
+            assert document.notes == []
+
+    @pytest.mark.parametrize(
+        ("suffix", "cell", "words"),
+        [
+            ("", (0.45, 0.45, 1.19, 90, 90, 119.5), "hexagonal or rhombohedral axes"),
+            ("", (0.45, 0.45, 1.19, 57, 57, 57), "4.5, 4.5, 11.9, 57, 57, 57, are not"),
+            ("", (0.47, 0.47, 0.47, 57, 57, 58), "57, 57, 58, are not those of R -3 2/m"),
+            (" :H", (0.47, 0.47, 0.47, 57, 57, 57), "166, hexagonal axes"),
+            (" :R", (0.45, 0.45, 1.19, 90, 90, 120), "166, rhombohedral axes"),
+        ],
+    )
+    def test_trigonal_axes_that_the_cell_has_not(
+        self, suffix: str, cell: tuple[float, ...], words: str
+    ) -> None:
+        with pytest.raises(StructureError, match=words):
+            read_as(458, cell, **{"name_H-M_alt": f"R -3 m{suffix}"})
+        nearly = (0.474, 0.4741, 0.474, 57.2, 57.25, 57.2)
+        assert read_as(459, nearly, **{"name_H-M_alt": "R -3 m"}) == [459]
 
     def test_perovskite_on_other_axes_has_its_twenty_atoms(self, tmp_path: Path) -> None:
         atoms = "Gd1 Gd -0.0156 0.0627 0.25 1\nFe1 Fe 0.5 0 0 1\n"
@@ -321,6 +390,19 @@ class TestNames:
             ),
             ({"name_H-M_alt": "C -1", "IT_number": "2"}, "C -1 is the symbol of no tabulated"),
             ({"name_H-M_alt": "P 63/m m c :R", "IT_number": "194"}, "of no tabulated setting"),
+            ({"name_H-M_alt": "P 63/m m c HR", "IT_number": "194"}, "of no tabulated setting"),
+            ({"name_H-M_alt": "F d -3 m O3", "IT_number": "227"}, "of no tabulated setting"),
+            (
+                {"name_Hall": "-P 2ybc (x-z,y,z)", "IT_number": "14"},
+                r"'-P 2ybc \(x-z,y,z\)' has a change of basis",
+            ),
+            (
+                {"name_Hall": "-P 2ac 2n (0 0 1)", "name_H-M_alt": "P n m a"},
+                "has a change of basis",
+            ),
+            ({"name_Hall": "-P 2c 2abn"}, "'-P 2c 2abn' is that of no tabulated setting"),
+            ({"name_Hall": "-P 2c 2abn", "IT_number": "62"}, "is that of no tabulated setting"),
+            ({"name_Hall": "-P 2c 2abn", "name_H-M_alt": "P q"}, "is that of no tabulated setting"),
         ],
     )
     def test_contradictions_and_unknown_symbols_are_refused(
@@ -328,6 +410,13 @@ class TestNames:
     ) -> None:
         with pytest.raises(StructureError, match=f"{words}.*add _space_group_symop"):
             read_as(1, **names)
+
+
+def test_an_unknown_hall_symbol_beside_a_known_name_is_noted(tmp_path: Path) -> None:
+    symmetry = f"{FM3M}\n_symmetry_space_group_name_Hall '-F 4 2 9'"
+    document = document_from_cif(write(tmp_path, symmetry=symmetry))
+    assert document.space_group.number == 225
+    assert document.notes == ["the Hall symbol '-F 4 2 9' is not known; read as F m -3 m"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,13 @@ import moyopy
 import numpy as np
 import pytest
 
-from ebsdsg_sim.modular import affine_solutions, invariant_lattices, shortened
+from ebsdsg_sim import subgroups
+from ebsdsg_sim.modular import (
+    affine_solutions,
+    invariant_lattices,
+    kinds_of_invariant_lattices,
+    shortened,
+)
 from ebsdsg_sim.subgroups import (
     Step,
     chain,
@@ -96,6 +102,53 @@ def test_chains(top, bottom, k_index, groups, kind):
         options = maximal_k_subgroups(step.supergroup, (2, 3, 5, 7))
         options += maximal_t_subgroups(step.supergroup)
         assert step in options
+
+
+@pytest.mark.parametrize(("bottom", "k_index"), [(2, 53), (1, 101), (12, 31), (225, 37**3)])
+def test_a_chain_with_a_large_prime_tries_few_lattices(monkeypatch, bottom, k_index):
+    tried = []
+    types = subgroups._types
+
+    def counted(rotations, translations, basis, prime):
+        tried.append(prime)
+        return types(rotations, translations, basis, prime)
+
+    monkeypatch.setattr(subgroups, "_types", counted)
+    maximal_k_subgroups.cache_clear()
+    chain.cache_clear()
+    found = chain(225, bottom, k_index)
+    assert found.steps[-1] == Step(bottom, bottom, k_index, "i")
+    # in P-1 there are p * p + p + 1
+    assert 1 <= len(tried) <= 3 * maximal_k_subgroups.cache_info().misses
+
+
+@pytest.mark.parametrize("prime", [5, 7])
+@pytest.mark.parametrize(
+    "group", [2, 5, 14, 62, 76, 81, 92, 144, 146, 147, 152, 161, 169, 180, 187, 195, 212, 227]
+)
+def test_one_lattice_of_each_kind_gives_every_type(group, prime):
+    rotations, translations = primitive_operations(group)
+    every = {
+        (number, round(np.linalg.det(basis)))
+        for basis in invariant_lattices(rotations, prime)
+        for number in subgroups._types(rotations, translations, basis, prime)
+    }
+    assert {(s.subgroup, s.index) for s in maximal_k_subgroups(group, (prime,))} == every
+
+
+def test_one_lattice_of_each_kind():
+    def indices(group, prime):
+        lattices = kinds_of_invariant_lattices(primitive_operations(group)[0], prime)
+        return sorted(round(np.linalg.det(b)) for b in lattices)
+
+    assert indices(1, 53) == [53]
+    assert indices(14, 53) == [53, 53]  # along the axis, across it
+    assert indices(19, 53) == [53] * 3
+    assert indices(75, 7) == [7, 49]  # -1 has no square root modulo 7
+    assert indices(75, 5) == [5] * 3
+    assert indices(225, 53) == [53**3]
+    with pytest.raises(ValueError, match="divides orders"):
+        kinds_of_invariant_lattices(primitive_operations(2)[0], 3)
 
 
 def test_no_chain_where_there_is_none():
