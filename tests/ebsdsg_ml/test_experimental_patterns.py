@@ -165,6 +165,25 @@ def test_a_pattern_that_is_its_background_shows_nothing(
     assert not PatternProcessing(48, dynamic=dynamic, round_screen=True)(corners)[1].any()
 
 
+@pytest.mark.parametrize("operation", ["subtract", "divide"])
+def test_a_round_screen_keeps_its_bands_with_a_recorded_background(operation: str) -> None:
+    from scipy.ndimage import gaussian_filter
+
+    bands = gaussian_filter(np.random.default_rng(0).normal(size=(120, 120)), 3)
+    bands /= np.abs(bands).max()
+    radius = np.hypot(*(np.indices((120, 120)) - 59.5))
+    light = np.exp(-(radius**2) / 5000)
+    background = (200 * light * (radius <= 60)).astype(np.float32)
+    pattern = background * (1 + 0.15 * bands).astype(np.float32)
+    processing = PatternProcessing(120, static=StaticCorrection(operation), round_screen=True)
+    both = np.stack([pattern, background, np.float32(0.7) * background])
+    levels, shows = processing(both, background)
+    assert shows.tolist() == [True, False, False]
+    circle = radius < 50
+    truth = bands * light if operation == "subtract" else bands
+    assert np.corrcoef(levels[0][circle], truth[circle])[0, 1] > 0.95
+
+
 def test_columns_of_a_table_have_names_that_a_file_can_hold(tmp_path: Path) -> None:
     grey = np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)
     Image.fromarray(grey).save(tmp_path / "p.png")
