@@ -149,7 +149,7 @@ class PatternTable:
     ------
     PatternFileError
         If the file is missing, or has no column ``file``, a repeated image, a broken line, or two
-        columns of one name.
+        columns that are taken have one name.
     """
 
     def __init__(self, path: Path) -> None:
@@ -157,24 +157,25 @@ class PatternTable:
             raise PatternFileError(f"no table at {path}")
         try:
             with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                rows = list(reader)
-                names = list(reader.fieldnames or [])
+                lines = [line for line in csv.reader(file) if line]
         except (UnicodeDecodeError, csv.Error) as error:
             raise PatternFileError(f"{path} is not a readable CSV table: {error}") from None
-        if "file" not in names or not rows:
+        names = lines.pop(0) if lines else []
+        if "file" not in names or not lines:
             raise PatternFileError(f"{path} needs a header line with the column file, and lines")
         self.path = path
         self.rows: dict[str, dict[str, Any]] = {}
-        for number, row in enumerate(rows, start=2):
-            if None in row or None in row.values():
+        for number, line in enumerate(lines, start=2):
+            if len(line) != len(names):
                 raise PatternFileError(f"{path}, line {number}: not {len(names)} values")
+            row = dict(zip(names, line, strict=True))
             name = str(Path(row["file"]))
             if name in self.rows:
                 raise PatternFileError(f"{path}, line {number}: {name} is there twice")
             self.rows[name] = row
         self.files = TableFiles(path, self.rows)
-        self.columns = [n for n in names if n != "file" and all(_is_number(r[n]) for r in rows)]
+        numbers = [all(map(_is_number, column)) for column in zip(*lines, strict=True)]
+        self.columns = [n for n, kept in zip(names, numbers, strict=True) if kept and n != "file"]
         self.euler: tuple[str, ...] | None = None
         for angles in EULER:
             for unit in ("rad", "deg"):
@@ -187,15 +188,16 @@ class PatternTable:
         """Names of the kept columns, and those under which a set has them."""
         kept = [name for name in self.columns if name not in (self.euler or ())]
         stored = {name: name.strip().lower().replace("/", "_") for name in kept}
-        twice = [n for n in names if names.count(n) > 1]
+        if not all(name.strip(".") for name in stored.values()):
+            raise PatternFileError(f"{self.path}: a column of numbers has no name: give it one")
+        # a column of text, or an empty one without a name, is not taken
+        twice = [n for n in ("file", *self.columns) if names.count(n) > 1]
         twice += [n for n in kept if list(stored.values()).count(stored[n]) > 1]
         if twice:
             raise PatternFileError(
                 f"{self.path}: columns {', '.join(sorted(set(twice)))}: two are called the same "
                 "(capitals do not count, and / is _): give each a name of its own"
             )
-        if not all(name.strip(".") for name in stored.values()):
-            raise PatternFileError(f"{self.path}: a column of numbers has no name: give it one")
         return stored
 
     def applied(self, scan: Scan) -> Scan:

@@ -197,10 +197,32 @@ def test_columns_of_a_table_have_names_that_a_file_can_hold(tmp_path: Path) -> N
         ("file,IQ,x,IQ,y", "columns IQ: two are called the same"),
         ("file,a/b,x,a_b,y", "columns a/b, a_b: two"),
         ("file,,x,y,z", "a column of numbers has no name"),
+        ("file,,x,,y", "a column of numbers has no name"),
+        ("file,file,x,y,z", "columns file: two are called the same"),
     ):
         table.write_text(f"{head}\np.png,1,2,3,4\n")
         with pytest.raises(PatternFileError, match=message):
             read_patterns([tmp_path / "p.png"], given=Given(table=table))
+
+
+def test_columns_that_are_not_taken_need_no_name(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "p.png")
+    given = Given(table=tmp_path / "t.csv")
+    # as a spreadsheet writes what was cleared, and two notes
+    given.table.write_text(
+        "file,phi1_deg,PHI_deg,phi2_deg,x,note,note,,\np.png,10,20,30,1.5,good,old,,\n\n"
+    )
+    held = read_patterns([tmp_path / "p.png"], given=given)
+    assert {k: v.tolist() for k, v in held.extra.items()} == {"x": [1.5]}
+    assert np.isfinite(held.quaternions).all()
+    # of two columns of one name the one with numbers is not silently lost
+    given.table.write_text("file,iq,iq\np.png,10,good\n")
+    with pytest.raises(PatternFileError, match="columns iq: two are called the same"):
+        read_patterns([tmp_path / "p.png"], given=given)
+    given.table.write_text("file,x\np.png\n")
+    with pytest.raises(PatternFileError, match="line 2: not 2 values"):
+        read_patterns([tmp_path / "p.png"], given=given)
 
 
 def test_lines_of_a_table_are_of_images_in_their_folders(tmp_path: Path) -> None:
