@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -137,13 +137,14 @@ class Given:
 class PatternTable:
     """Orientations and other numbers of images, from a CSV file with a line per image.
 
-    The column ``file`` names the image, with folders where two share a name;
+    The column ``file`` names the image, with folders where two share a name (`TableFiles`);
     ``phi1_rad, PHI_rad, phi2_rad`` (or ``_deg``) are Bunge angles; every other column of numbers is
     kept, its name in small letters and with ``_`` for ``/``.
 
     Parameters
     ----------
     path : CSV file with a header line.
+    files : all images that are given, see `TableFiles`.
 
     Raises
     ------
@@ -152,7 +153,7 @@ class PatternTable:
         columns that are taken have one name.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, files: Iterable[Path] = ()) -> None:
         if not path.is_file():
             raise PatternFileError(f"no table at {path}")
         try:
@@ -173,7 +174,7 @@ class PatternTable:
             if name in self.rows:
                 raise PatternFileError(f"{path}, line {number}: {name} is there twice")
             self.rows[name] = row
-        self.files = TableFiles(path, self.rows)
+        self.files = TableFiles(path, self.rows, files)
         numbers = [all(map(_is_number, column)) for column in zip(*lines, strict=True)]
         self.columns = [n for n, kept in zip(names, numbers, strict=True) if kept and n != "file"]
         self.euler: tuple[str, ...] | None = None
@@ -210,10 +211,16 @@ class PatternTable:
         """
         if len(scan) != 1:
             return replace(scan, remarks=(*scan.remarks, "tables are for images"))
-        name = self.files.name_of(scan.path)
-        if name is None:
-            return replace(scan, remarks=(*scan.remarks, f"no line in {self.path.name}"))
-        row = self.rows[name]
+        named = self.files.names_of(scan.path)
+        if not named:
+            elsewhere = self.files.elsewhere(scan.path)
+            remark = f"no line in {self.path.name}" + (f": {elsewhere}" if elsewhere else "")
+            return replace(scan, remarks=(*scan.remarks, remark))
+        self.files.claim(named[0], scan.path)
+        if not self.files.fits(named[0], scan.path):
+            remark = f"the line of {named[0]} in {self.path.name} was taken for its file name"
+            scan = replace(scan, remarks=(*scan.remarks, remark))
+        row = self.rows[named[0]]
         columns = dict(scan.columns)
         for name, stored in self.stored.items():
             columns[stored] = np.array([float(row[name])])

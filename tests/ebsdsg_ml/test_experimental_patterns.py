@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -240,6 +241,30 @@ def test_lines_of_a_table_are_of_images_in_their_folders(tmp_path: Path) -> None
     given.table.write_text(f"{head}p.png,1,10,20,30\n")
     with pytest.raises(PatternFileError, match="name them with their folders"):
         read_patterns(images, given=given)
+    # relative to the table, and where the image once lay
+    away = replace(given, table=tmp_path / "tables/t.csv")
+    away.table.parent.mkdir()
+    away.table.write_text(f"{head}../b/p.png,2,10,20,30\n/mnt/disk/p.png,1,11,20,30\n")
+    held = read_patterns(images[1], given=away)
+    assert held.extra["iq"].tolist() == [2]
+    assert not any("p.png" in remark for remark in held.sources[0]["remarks"])
+    away.table.write_text(f"{head}/mnt/disk/p.png,1,11,20,30\n")
+    held = read_patterns(images[1], given=away)
+    assert held.extra["iq"].tolist() == [1]
+    taken = "the line of /mnt/disk/p.png in t.csv was taken for its file name"
+    assert taken in held.sources[0]["remarks"]
+    # of two images of the name it may be either's, and a line of one that is there is not both's
+    held = read_patterns(images, given=away)
+    assert "iq" not in held.extra and np.isnan(held.quaternions).all()
+    for source in held.sources:
+        assert "the table has it in /mnt/disk" in " ".join(source["remarks"])
+    given.table.write_text(f"{head}b/p.png,2,10,20,30\n")
+    for asked in (images, images[::-1]):
+        has = read_patterns(asked, given=given).extra["iq"]
+        assert [2 if image == images[1] else None for image in asked] == [
+            None if np.isnan(value) else value for value in has
+        ]
+    assert "iq" not in read_patterns(images[0], given=given).extra
     given.table.write_text(f"{head}./p.png,1,10,20,30\np.png,2,10,20,30\n")
     with pytest.raises(PatternFileError, match=r"line 3: p\.png is there twice"):
         read_patterns(images, given=given)
