@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ebsdsg_flows.atoms import StructureError
 from ebsdsg_flows.structures import SYMPREC, document_from_cif, structure_document
 from stores.documents import SourceStructureDocument, StructureDocument, UnusableStructureDocument
+from stores.refusals import hides
 from stores.states import State
 
 if TYPE_CHECKING:
@@ -55,9 +56,9 @@ def _of_database(material_id: str, symprec: float) -> StructureDocument:
     stores = open_stores()
     known = stores.get(StructureDocument, material_id)
     if known is not None:
-        outdated = stores.get(UnusableStructureDocument, material_id)
-        if outdated is not None:
-            raise StructureError(outdated.reason)
+        refusal = stores.get(UnusableStructureDocument, material_id)
+        if refusal is not None and hides(refusal.to_mongo(), known.to_mongo()):
+            raise StructureError(refusal.reason)
         return known
     entry = stores.get(SourceStructureDocument, material_id)
     if entry is None and material_id.startswith(("mp-", "mvc-")):

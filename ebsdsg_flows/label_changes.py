@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ebsdsg_sim.symmetry import hall_number_for, setting
+from stores.refusals import hidden_structures
 
 if TYPE_CHECKING:
     from ebsdsg_flows.sources import Query
@@ -223,7 +224,8 @@ def labelled_structures(
 ) -> Iterator[dict[str, Any]]:
     """The labels of stored structures, as the functions of this module read them.
 
-    What was made of an entry before it became unusable or was withdrawn is left out.
+    What was made of an entry before it became unusable or was withdrawn is left out, see
+    `stores.refusals.hides`.
 
     Parameters
     ----------
@@ -234,8 +236,7 @@ def labelled_structures(
     condition = {} if query is None else within(query)
     if only_sensitive:
         condition = {"relabel.sensitive": True, **condition}
-    outdated = stores.unusable_structures.distinct("key")
-    condition["key"] = {**condition.get("key", {}), "$nin": outdated}
+    condition["key"] = {**condition.get("key", {}), "$nin": sorted(hidden_structures(stores))}
     yield from stores.structures.find(condition, {"_id": False, **dict.fromkeys(FIELDS, True)})
 
 

@@ -35,7 +35,7 @@ def structure_story(stores: Stores, material_id: str) -> str:
             f"nothing is known of {material_id!r}; `ebsdsg query '{{}}' -c structures -f key` "
             "lists what there is"
         )
-    lines = _structure_lines(material_id, found["structure"], found["unusable"])
+    lines = _structure_lines(material_id, found["structure"], found["unusable"], found["hidden"])
     for member in found["members"]:
         variant = f", variant {member['variant']}" if member["variant"] else ""
         former = "" if member["current"] else " (no longer asked for)"
@@ -59,7 +59,10 @@ def structure_story(stores: Stores, material_id: str) -> str:
 
 
 def _structure_lines(
-    material_id: str, structure: dict[str, Any] | None, unusable: dict[str, Any] | None
+    material_id: str,
+    structure: dict[str, Any] | None,
+    unusable: dict[str, Any] | None,
+    hidden: bool,
 ) -> list[str]:
     if structure is None and unusable is None:
         return [f"{material_id}: not standardised yet"]
@@ -67,7 +70,8 @@ def _structure_lines(
     if structure is None:
         return refused
     if refused:
-        refused.append("  the structure below was made before that")
+        stands = "is of another tolerance, and counts"
+        refused.append(f"  the structure below {'was made before that' if hidden else stands}")
     group, relabel = structure["space_group"], structure["relabel"]
     lines = [
         *refused,
@@ -101,7 +105,10 @@ def unusable_reason(unusable: dict[str, Any]) -> str:
     unusable : values of its `stores.documents.UnusableStructureDocument`.
     """
     reason = str(unusable["reason"]).removeprefix(f"{unusable['material_id']}: ")
-    return f"cannot be used ({unusable['kind']}): {reason}"
+    kind = unusable["kind"]
+    # only a refusal may have to do with the tolerance
+    told = f"{kind} at {unusable['symprec']} Å" if kind == "refused" else kind
+    return f"cannot be used ({told}): {reason}"
 
 
 def label_reason(structure: dict[str, Any]) -> str:

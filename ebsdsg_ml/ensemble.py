@@ -183,7 +183,8 @@ def check_runs(
         pool; a run with a missing class has collapsed.
     least_patterns : a class of fewer patterns in the pool is not missed: chance can leave it out.
     least_share : nor is one of a smaller share where the shares are the runs' own: they may be
-        nothing but errors, which a good run does not make.
+        nothing but errors, which a good run does not make.  Of many classes, half an even share is
+        enough.
 
     Returns
     -------
@@ -211,7 +212,7 @@ def check_runs(
     shares = shares / shares.sum()
     counts = shares * n >= least_patterns
     if pool is None:
-        counts &= shares >= least_share
+        counts &= shares >= min(least_share, 0.5 / classes)
     rows = []
     for run in range(runs):
         distance = float(np.abs(histograms[run] - shares).sum() / 2)

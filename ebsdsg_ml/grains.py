@@ -34,7 +34,10 @@ class Grains:
         self.kind = str(grain)
         self.table = Path(self.kind)
         self.lines = {} if self.kind in ("all", "file") else _read(self.table)
-        self.files = TableFiles(self.table, {name for name, _ in self.lines})
+        try:
+            self.files = TableFiles(self.table, dict.fromkeys(name for name, _ in self.lines))
+        except PatternFileError as error:
+            raise PredictionError(str(error)) from None
 
     def of(self, path: str | Path, sha256: str, number: int) -> tuple[str, str]:
         """Key and name of a pattern's grain.
@@ -54,15 +57,18 @@ class Grains:
             return "", "all patterns"
         if self.kind == "file":
             return f"{path.absolute()} {sha256}", path.name
-        try:
-            name = self.files.name_of(path, sha256)
-        except PatternFileError as error:
-            raise PredictionError(str(error)) from None
-        for place in (number, None):
-            if name is not None and (grain := self.lines.get((name, place))):
+        named = self.files.names_of(path, sha256)
+        for name, place in ((name, place) for name in named for place in (number, None)):
+            if grain := self.lines.get((name, place)):
+                try:
+                    self.files.claim(name, path, sha256)
+                except PatternFileError as error:
+                    raise PredictionError(str(error)) from None
                 return grain, f"grain {grain}"
+        elsewhere = "" if named else self.files.elsewhere(path)
         raise PredictionError(
             f"the table of grains {self.table} does not name {path.name} (pattern {number})"
+            + (f": {elsewhere}" if elsewhere else "")
         )
 
 

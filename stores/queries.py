@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from stores.refusals import hides
 from stores.states import ENDED_BADLY, State
 
 if TYPE_CHECKING:
@@ -223,7 +224,8 @@ def everything_about(stores: Stores, material_id: str) -> dict[str, Any]:
 
     Returns
     -------
-    ``structure`` (or ``None``), ``unusable`` (why its entry cannot be used now, or ``None``) and
+    ``structure`` (or ``None``), ``unusable`` (why its entry cannot be used, or ``None``),
+    ``hidden`` (whether the structure counts no more for that, see `stores.refusals.hides`) and
     lists ``simulations``, ``runs``, ``master_patterns``, ``datasets`` (key, labels, fold and number
     of its patterns), ``training_runs`` (key, labels and its accuracy), ``campaigns`` (names) and
     ``members`` (what it is in each of them).
@@ -247,9 +249,12 @@ def everything_about(stores: Stores, material_id: str) -> dict[str, Any]:
     ]
     campaigns = stores.campaigns.find({"structures": material_id}, {"key": 1})
     members = stores.members.find(own, _NO_ID)
+    structure = stores.structures.find_one({"key": material_id}, _NO_ID)
+    unusable = stores.unusable_structures.find_one({"key": material_id}, _NO_ID)
     return {
-        "structure": stores.structures.find_one({"key": material_id}, _NO_ID),
-        "unusable": stores.unusable_structures.find_one({"key": material_id}, _NO_ID),
+        "structure": structure,
+        "unusable": unusable,
+        "hidden": bool(structure and unusable and hides(unusable, structure)),
         "simulations": list(stores.simulations.find(own, _NO_ID)),
         "runs": list(stores.runs.find(own, _NO_ID).sort("started", 1)),
         "master_patterns": list(stores.master_patterns.find(own, _NO_ID)),

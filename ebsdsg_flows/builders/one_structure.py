@@ -14,6 +14,7 @@ from ebsdsg_flows.structures import (
     structure_document,
 )
 from stores.documents import Source, StructureDocument, UnusableStructureDocument
+from stores.refusals import forget_refusal
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -56,6 +57,7 @@ def structure_in(
         made_of = given_as or input_hash(atoms, symprec=symprec, origin=origin)
         stored = stores.get(StructureDocument, material_id)
         if stored is not None and stored.input_hash == made_of:
+            forget_refusal(stores, material_id)
             return stored
         document = structure_document(
             atoms, material_id, source=source, licence=licence, symprec=symprec, origin=origin
@@ -75,5 +77,5 @@ def structure_in(
         raise
     document.input_hash = made_of
     stores.save(document)
-    stores.unusable_structures.delete_one({"key": material_id})
+    forget_refusal(stores, material_id)
     return document

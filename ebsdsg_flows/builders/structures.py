@@ -54,15 +54,18 @@ class StructureBuilder(Builder):
         """Keys of the entries that have to be worked on, sorted.
 
         An entry is done if a structure was built from exactly its present content, with this
-        tolerance and the present labelling, or if its present content could not be used.
+        tolerance and the present labelling, or if its present content could not be used with it.
+        A structure beside which a refusal stands, such as that of a tolerance tried meanwhile, is
+        made again: only that takes the refusal back.
         """
         built = self.structures.query(
             {"symprec": self.symprec, "labelling": LABELLING}, ["key", "built_from"]
         )
         again = {"kind": "withdrawn"} if self.retry else {}
         refused = self.unusable.query({"symprec": self.symprec, **again}, ["key", "built_from"])
-        done = {(values["key"], values.get("built_from")) for both in (built, refused)
-                for values in both}  # fmt: skip
+        disputed = set(self.unusable.distinct("key"))
+        done = {(v["key"], v.get("built_from")) for v in built if v["key"] not in disputed}
+        done |= {(values["key"], values.get("built_from")) for values in refused}
         entries = self.entries.query(self.query or {}, ["key", "last_updated"])
         return sorted(e["key"] for e in entries if (e["key"], e["last_updated"]) not in done)
 

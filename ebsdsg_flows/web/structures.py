@@ -12,6 +12,7 @@ from ebsdsg_flows.story import label_reason, unusable_reason
 from ebsdsg_flows.web.pictures import HashKey
 from ebsdsg_flows.web.site import PAGE, Site
 from stores.queries import everything_about, find
+from stores.refusals import hidden_structures
 
 RUNS_SHOWN = 100
 SIMULATIONS_SHOWN = 20
@@ -81,6 +82,7 @@ def router(site: Site) -> APIRouter:
             structure=document,
             why=None if document is None else label_reason(document),
             unusable=None if found["unusable"] is None else unusable_reason(found["unusable"]),
+            hidden=found["hidden"],
             simulations=found["simulations"][:SIMULATIONS_SHOWN],
             patterns=patterns,
             views={
@@ -128,12 +130,12 @@ def _rows(site: Site, criteria: dict[str, Any], page: int) -> list[dict[str, Any
         {"material_id": keys}, {"material_id": 1, "state": 1}
     ):
         states.setdefault(entry["material_id"], []).append(entry["state"])
-    outdated = set(site.stores.unusable_structures.distinct("key", {"key": keys}))
+    hidden = hidden_structures(site.stores, keys["$in"])
     return [
         {
             **row,
             "states": sorted(set(states.get(row["key"], []))),
-            "unusable": row["key"] in outdated,
+            "unusable": row["key"] in hidden,
         }
         for row in rows
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -137,44 +137,46 @@ class Given:
 class PatternTable:
     """Orientations and other numbers of images, from a CSV file with a line per image.
 
-    The column ``file`` names the image, with folders where two share a name;
+    The column ``file`` names the image, with folders where two share a name (`TableFiles`);
     ``phi1_rad, PHI_rad, phi2_rad`` (or ``_deg``) are Bunge angles; every other column of numbers is
     kept, its name in small letters and with ``_`` for ``/``.
 
     Parameters
     ----------
     path : CSV file with a header line.
+    files : all images that are given, see `TableFiles`.
 
     Raises
     ------
     PatternFileError
         If the file is missing, or has no column ``file``, a repeated image, a broken line, or two
-        columns of one name.
+        columns that are taken have one name.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, files: Iterable[Path] = ()) -> None:
         if not path.is_file():
             raise PatternFileError(f"no table at {path}")
         try:
             with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                rows = list(reader)
-                names = list(reader.fieldnames or [])
+                lines = [line for line in csv.reader(file) if line]
         except (UnicodeDecodeError, csv.Error) as error:
             raise PatternFileError(f"{path} is not a readable CSV table: {error}") from None
-        if "file" not in names or not rows:
+        names = lines.pop(0) if lines else []
+        if "file" not in names or not lines:
             raise PatternFileError(f"{path} needs a header line with the column file, and lines")
         self.path = path
         self.rows: dict[str, dict[str, Any]] = {}
-        for number, row in enumerate(rows, start=2):
-            if None in row or None in row.values():
+        for number, line in enumerate(lines, start=2):
+            if len(line) != len(names):
                 raise PatternFileError(f"{path}, line {number}: not {len(names)} values")
+            row = dict(zip(names, line, strict=True))
             name = str(Path(row["file"]))
             if name in self.rows:
                 raise PatternFileError(f"{path}, line {number}: {name} is there twice")
             self.rows[name] = row
-        self.files = TableFiles(path, self.rows)
-        self.columns = [n for n in names if n != "file" and all(_is_number(r[n]) for r in rows)]
+        self.files = TableFiles(path, self.rows, files)
+        numbers = [all(map(_is_number, column)) for column in zip(*lines, strict=True)]
+        self.columns = [n for n, kept in zip(names, numbers, strict=True) if kept and n != "file"]
         self.euler: tuple[str, ...] | None = None
         for angles in EULER:
             for unit in ("rad", "deg"):
@@ -187,15 +189,16 @@ class PatternTable:
         """Names of the kept columns, and those under which a set has them."""
         kept = [name for name in self.columns if name not in (self.euler or ())]
         stored = {name: name.strip().lower().replace("/", "_") for name in kept}
-        twice = [n for n in names if names.count(n) > 1]
+        if not all(name.strip(".") for name in stored.values()):
+            raise PatternFileError(f"{self.path}: a column of numbers has no name: give it one")
+        # a column of text, or an empty one without a name, is not taken
+        twice = [n for n in ("file", *self.columns) if names.count(n) > 1]
         twice += [n for n in kept if list(stored.values()).count(stored[n]) > 1]
         if twice:
             raise PatternFileError(
                 f"{self.path}: columns {', '.join(sorted(set(twice)))}: two are called the same "
                 "(capitals do not count, and / is _): give each a name of its own"
             )
-        if not all(name.strip(".") for name in stored.values()):
-            raise PatternFileError(f"{self.path}: a column of numbers has no name: give it one")
         return stored
 
     def applied(self, scan: Scan) -> Scan:
@@ -208,10 +211,16 @@ class PatternTable:
         """
         if len(scan) != 1:
             return replace(scan, remarks=(*scan.remarks, "tables are for images"))
-        name = self.files.name_of(scan.path)
-        if name is None:
-            return replace(scan, remarks=(*scan.remarks, f"no line in {self.path.name}"))
-        row = self.rows[name]
+        named = self.files.names_of(scan.path)
+        if not named:
+            elsewhere = self.files.elsewhere(scan.path)
+            remark = f"no line in {self.path.name}" + (f": {elsewhere}" if elsewhere else "")
+            return replace(scan, remarks=(*scan.remarks, remark))
+        self.files.claim(named[0], scan.path)
+        if not self.files.fits(named[0], scan.path):
+            remark = f"the line of {named[0]} in {self.path.name} was taken for its file name"
+            scan = replace(scan, remarks=(*scan.remarks, remark))
+        row = self.rows[named[0]]
         columns = dict(scan.columns)
         for name, stored in self.stored.items():
             columns[stored] = np.array([float(row[name])])

@@ -92,9 +92,11 @@ def _kikuchipy_map(
     euler = np.degrees(np.stack(angles, axis=-1))
     if source.phases(f"{where}/header/phases", ("name",), ("space_group",)):
         return ids, euler, ()
+    euler[ids < 0] = np.nan  # with a phase, that it is none says which were not indexed
     # kikuchipy writes a map of identities where nothing was indexed
-    remark = "the crystal map names no phase: its orientations were not taken"
-    return ids, None, (remark,) if euler.any() else ()
+    if not np.nan_to_num(euler).any():
+        return ids, None, ()
+    return ids, euler, ("the crystal map names no phase of its orientations",)
 
 
 def _flat(value: Any) -> np.ndarray | None:

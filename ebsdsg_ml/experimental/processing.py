@@ -55,7 +55,8 @@ class PatternProcessing:
         dark edge as strong as its middle.
     dynamic : removes each pattern's own blur; None leaves it.
     round_screen : the pattern shows a round screen that touches the square's edges: what lies
-        outside it is set to the mean inside before corrections, so that no edge enters the blur.
+        outside it is set to the mean inside before corrections, in the recorded background too, so
+        that no edge enters the blur.
     mask : circular mask, of one radius; None keeps the corners.
     quantisation : grey levels; the ends of the range are cut so that hot pixels do not take it.
 
@@ -174,8 +175,9 @@ class PatternProcessing:
         size = _largest(x)
         if self.uses_static(background, corrected):
             assert self.static is not None and background is not None
-            flat = np.ascontiguousarray(background[None][window], dtype=np.float32)
-            x = self.static(x, torch.from_numpy(flat))
+            recorded = np.ascontiguousarray(background[None][window], dtype=np.float32)
+            flat = torch.from_numpy(recorded)
+            x = self.static(x, _filled_corners(flat) if self.round_screen else flat)
             size = _largest(x) if self.static.operation == "divide" else size
         differs = _span(x) > NOISE * size  # a pattern may be nothing but its background
         if self.dynamic is not None:

@@ -133,8 +133,8 @@ def _gather(
     import torch
 
     given = given or Given()
-    table = None if given.table is None else PatternTable(given.table)
     files = pattern_files(paths)
+    table = None if given.table is None else PatternTable(given.table, files)
     original = [open_scan(path, group if _has_groups(path) else None) for path in files]
     if group is not None and not any(scan.group for scan in original):
         _check_group(original, group)

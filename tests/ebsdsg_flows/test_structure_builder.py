@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pymatgen.core import Structure
+from pymatgen.core import Lattice, Structure
 
+from ebsdsg_flows.any_structure import read_structure
 from ebsdsg_flows.atoms import StructureError, atoms_of
 from ebsdsg_flows.builders.one_structure import structure_in
 from ebsdsg_flows.builders.run import build_structures
 from ebsdsg_flows.builders.structures import StructureBuilder
+from ebsdsg_flows.label_changes import labelled_structures
 from ebsdsg_flows.structures import input_hash
 from stores.collections import Stores
 from stores.documents import (
@@ -103,6 +105,70 @@ def test_another_tolerance_is_another_structure(stores: Stores, rows: list[dict[
     assert build_structures(stores, symprec=0.1).made == 3
     assert build_structures(stores, symprec=0.01).made == 3
     assert {values["symprec"] for values in stored(stores).values()} == {0.01}
+
+
+def crowded() -> Structure:
+    """Sound at 0.1 Å; at 1 Å there is no symmetry to be found."""
+    sites = [[0, 0, 0], [0.5, 0.5, 0.5], [0.6, 0.7, 0.52], [0.4, 0.68, 0.45]]
+    return Structure(Lattice.orthorhombic(4.1, 4.3, 5.0), ["Na", "O", "H", "H"], sites)
+
+
+def counted(stores: Stores) -> set[str]:
+    return {labelled["key"] for labelled in labelled_structures(stores)}
+
+
+def test_a_tolerance_taken_back_loses_no_structure(
+    stores: Stores,
+    rows: list[dict[str, Any]],
+    ebsdsg: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    delicate = {
+        **rows[0],
+        "structure": crowded().as_dict(),
+        "material_id": "mp-77",
+        "formula_pretty": "NaH2O",
+        "spacegroup_number": 1,
+    }
+    stores.add_many(entry(row) for row in [*rows[:2], delicate])
+    assert build_structures(stores, symprec=0.1).made == 3
+    assert build_structures(stores, symprec=1.0).unusable == 1
+    # the structure made of the same content at 0.1 stands, and is told of with the refusal
+    assert "mp-77" in counted(stores) and read_structure("mp-77").symprec == 0.1
+    told = ebsdsg("show", "mp-77").stdout
+    assert "cannot be used (refused at 1.0 Å)" in told
+    assert "the structure below is of another tolerance, and counts" in told
+    assert build_structures(stores, symprec=1.0).unusable == 0  # once is enough
+
+    assert build_structures(stores, symprec=0.1).made == 3
+    assert stores.get(UnusableStructureDocument, "mp-77") is None
+    assert len(counted(stores)) == 3
+    assert "cannot be used" not in ebsdsg("show", "mp-77").stdout
+    assert build_structures(stores, symprec=0.1).made == 0
+
+    # a refusal of newer content hides it at any tolerance, and so does a withdrawal
+    change(stores, "mp-77", licence="CC0")
+    assert build_structures(stores, symprec=1.0).unusable == 1
+    assert "mp-77" not in counted(stores)
+    with pytest.raises(StructureError):
+        read_structure("mp-77")
+    assert build_structures(stores, symprec=0.1).made == 3 and "mp-77" in counted(stores)
+    change(stores, "mp-77", deprecated=True)
+    assert build_structures(stores, symprec=1.0).unusable == 1 and "mp-77" not in counted(stores)
+
+
+def test_a_structure_given_again_at_its_tolerance_loses_its_refusal(stores: Stores) -> None:
+    made = structure_in(stores, crowded(), "own-1", symprec=0.1)
+    with pytest.raises(StructureError):
+        structure_in(stores, crowded(), "own-1", symprec=1.0)
+    assert counted(stores) == {"own-1"}
+    assert structure_in(stores, crowded(), "own-1", symprec=0.1).created == made.created
+    assert stores.get(UnusableStructureDocument, "own-1") is None
+    # a job of before a withdrawal does not take it back
+    with pytest.raises(StructureError):
+        structure_in(stores, crowded(), "own-1", symprec=1.0)
+    stores.unusable_structures.update_one({"key": "own-1"}, {"$set": {"kind": "withdrawn"}})
+    structure_in(stores, crowded(), "own-1", symprec=0.1)
+    assert counted(stores) == set()
 
 
 def test_structures_of_an_older_labelling_are_made_again(

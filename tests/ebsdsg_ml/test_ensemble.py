@@ -85,6 +85,20 @@ def test_a_run_that_makes_fewer_errors_than_the_others_is_sound() -> None:
     assert [c.run for c in check_runs(runs) if c.collapsed] == [1]
 
 
+@pytest.mark.parametrize("lost", [1, 4])
+def test_lost_classes_are_found_among_many(lost: int) -> None:
+    """Of 24 classes none has a share of five percent."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat(np.arange(24), 100)
+    said = np.tile(truth, (5, 1))
+    wrong = rng.random(said.shape) < 0.1
+    said[wrong] = rng.integers(0, 24, wrong.sum())
+    said[4][(said[4] >= 1) & (said[4] <= lost)] = 0
+    checks = check_runs(np.eye(24)[said])
+    assert [c.run for c in checks if c.collapsed] == [4]
+    assert checks[4].missing == tuple(range(1, lost + 1))
+
+
 def test_runs_that_share_no_class_have_all_collapsed() -> None:
     """No class is answered by half of the runs, so the median of every share is zero."""
     p = np.zeros((3, 9, 3))

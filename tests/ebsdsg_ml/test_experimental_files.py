@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ebsdsg_ml.experimental.given import Given
 from ebsdsg_ml.experimental.open_scan import open_scan, pattern_files
+from ebsdsg_ml.experimental.read import read_patterns
 from ebsdsg_ml.experimental.scan import PatternFileError, Scan
 from ebsdsg_sim.detector import Detector
 from ebsdsg_sim.orientation import euler_to_quaternion
@@ -276,6 +278,36 @@ def test_what_kikuchipy_did_not_index_has_no_phase_and_no_orientation(tmp_path: 
     scan = open_scan(tmp_path / "plain.h5")
     assert scan.phases == () and scan.quaternions is None and not scan.frame
     assert not any("orientations" in remark for remark in scan.remarks)
+
+
+def test_orientations_of_a_nameless_phase_are_kept_for_the_phase_that_is_given(
+    tmp_path: Path,
+) -> None:
+    import kikuchipy
+
+    path = tmp_path / "map.h5"
+    ids = [0, 0, -1, *[0] * 9]
+    kikuchipy_file(path, ids, nickel=225)
+    phase = "Scan 1/EBSD/CrystalMap/crystal_map/header/phases/0"
+    with h5py.File(path, "a") as file:  # as orix writes a phase that is called nothing
+        for name, value in (("name", b""), ("space_group", b"None")):
+            del file[f"{phase}/{name}"]
+            file[f"{phase}/{name}"] = np.array([value])
+    scan = open_scan(path)
+    assert scan.phases == () and set(scan.phase.tolist()) == {-1}
+    indexed = np.array(ids) >= 0
+    assert (np.isfinite(scan.quaternions).all(axis=1) == indexed).all()
+    rotations = kikuchipy.load(path).xmap.rotations.data.reshape(12, 2, 4)[:, 0]
+    dot = (scan.quaternions * rotations).sum(axis=1)
+    assert np.abs(dot[indexed]) == pytest.approx(1)
+    assert "the crystal map names no phase of its orientations" in scan.remarks
+    held = read_patterns(path, given=Given("Ni", 225))
+    assert held.phase_names() == ["Ni"] * 12
+    assert np.isfinite(held.quaternions).all(axis=1).tolist() == indexed.tolist()
+    with h5py.File(path, "a") as file:
+        data = file["Scan 1/EBSD/CrystalMap/crystal_map/data"]
+        data["phase_id"][...] = -1  # nothing was indexed
+    assert open_scan(path).quaternions is None
 
 
 def test_text_of_older_programs_is_read(h5oina: Path) -> None:

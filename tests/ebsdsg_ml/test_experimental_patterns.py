@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -165,6 +166,25 @@ def test_a_pattern_that_is_its_background_shows_nothing(
     assert not PatternProcessing(48, dynamic=dynamic, round_screen=True)(corners)[1].any()
 
 
+@pytest.mark.parametrize("operation", ["subtract", "divide"])
+def test_a_round_screen_keeps_its_bands_with_a_recorded_background(operation: str) -> None:
+    from scipy.ndimage import gaussian_filter
+
+    bands = gaussian_filter(np.random.default_rng(0).normal(size=(120, 120)), 3)
+    bands /= np.abs(bands).max()
+    radius = np.hypot(*(np.indices((120, 120)) - 59.5))
+    light = np.exp(-(radius**2) / 5000)
+    background = (200 * light * (radius <= 60)).astype(np.float32)
+    pattern = background * (1 + 0.15 * bands).astype(np.float32)
+    processing = PatternProcessing(120, static=StaticCorrection(operation), round_screen=True)
+    both = np.stack([pattern, background, np.float32(0.7) * background])
+    levels, shows = processing(both, background)
+    assert shows.tolist() == [True, False, False]
+    circle = radius < 50
+    truth = bands * light if operation == "subtract" else bands
+    assert np.corrcoef(levels[0][circle], truth[circle])[0, 1] > 0.95
+
+
 def test_columns_of_a_table_have_names_that_a_file_can_hold(tmp_path: Path) -> None:
     grey = np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)
     Image.fromarray(grey).save(tmp_path / "p.png")
@@ -178,10 +198,32 @@ def test_columns_of_a_table_have_names_that_a_file_can_hold(tmp_path: Path) -> N
         ("file,IQ,x,IQ,y", "columns IQ: two are called the same"),
         ("file,a/b,x,a_b,y", "columns a/b, a_b: two"),
         ("file,,x,y,z", "a column of numbers has no name"),
+        ("file,,x,,y", "a column of numbers has no name"),
+        ("file,file,x,y,z", "columns file: two are called the same"),
     ):
         table.write_text(f"{head}\np.png,1,2,3,4\n")
         with pytest.raises(PatternFileError, match=message):
             read_patterns([tmp_path / "p.png"], given=Given(table=table))
+
+
+def test_columns_that_are_not_taken_need_no_name(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "p.png")
+    given = Given(table=tmp_path / "t.csv")
+    # as a spreadsheet writes what was cleared, and two notes
+    given.table.write_text(
+        "file,phi1_deg,PHI_deg,phi2_deg,x,note,note,,\np.png,10,20,30,1.5,good,old,,\n\n"
+    )
+    held = read_patterns([tmp_path / "p.png"], given=given)
+    assert {k: v.tolist() for k, v in held.extra.items()} == {"x": [1.5]}
+    assert np.isfinite(held.quaternions).all()
+    # of two columns of one name the one with numbers is not silently lost
+    given.table.write_text("file,iq,iq\np.png,10,good\n")
+    with pytest.raises(PatternFileError, match="columns iq: two are called the same"):
+        read_patterns([tmp_path / "p.png"], given=given)
+    given.table.write_text("file,x\np.png\n")
+    with pytest.raises(PatternFileError, match="line 2: not 2 values"):
+        read_patterns([tmp_path / "p.png"], given=given)
 
 
 def test_lines_of_a_table_are_of_images_in_their_folders(tmp_path: Path) -> None:
@@ -199,6 +241,30 @@ def test_lines_of_a_table_are_of_images_in_their_folders(tmp_path: Path) -> None
     given.table.write_text(f"{head}p.png,1,10,20,30\n")
     with pytest.raises(PatternFileError, match="name them with their folders"):
         read_patterns(images, given=given)
+    # relative to the table, and where the image once lay
+    away = replace(given, table=tmp_path / "tables/t.csv")
+    away.table.parent.mkdir()
+    away.table.write_text(f"{head}../b/p.png,2,10,20,30\n/mnt/disk/p.png,1,11,20,30\n")
+    held = read_patterns(images[1], given=away)
+    assert held.extra["iq"].tolist() == [2]
+    assert not any("p.png" in remark for remark in held.sources[0]["remarks"])
+    away.table.write_text(f"{head}/mnt/disk/p.png,1,11,20,30\n")
+    held = read_patterns(images[1], given=away)
+    assert held.extra["iq"].tolist() == [1]
+    taken = "the line of /mnt/disk/p.png in t.csv was taken for its file name"
+    assert taken in held.sources[0]["remarks"]
+    # of two images of the name it may be either's, and a line of one that is there is not both's
+    held = read_patterns(images, given=away)
+    assert "iq" not in held.extra and np.isnan(held.quaternions).all()
+    for source in held.sources:
+        assert "the table has it in /mnt/disk" in " ".join(source["remarks"])
+    given.table.write_text(f"{head}b/p.png,2,10,20,30\n")
+    for asked in (images, images[::-1]):
+        has = read_patterns(asked, given=given).extra["iq"]
+        assert [2 if image == images[1] else None for image in asked] == [
+            None if np.isnan(value) else value for value in has
+        ]
+    assert "iq" not in read_patterns(images[0], given=given).extra
     given.table.write_text(f"{head}./p.png,1,10,20,30\np.png,2,10,20,30\n")
     with pytest.raises(PatternFileError, match=r"line 3: p\.png is there twice"):
         read_patterns(images, given=given)

@@ -15,6 +15,7 @@ from ebsdsg_ml.ensemble import EnsembleError
 from ebsdsg_ml.ensemble_model import EnsembleModel, load_model
 from ebsdsg_ml.experimental.image import ImageError, read_image
 from ebsdsg_ml.experimental.processing import PatternProcessing
+from ebsdsg_ml.grains import Grains
 from ebsdsg_ml.model_file import ModelFileError
 from ebsdsg_ml.models import build_model
 from ebsdsg_ml.pattern_model import ModelCard, PatternModel
@@ -217,6 +218,42 @@ def test_grains_of_files_that_share_a_name(
         with pytest.raises(PredictionError, match=message):
             predict(calibrated, images, grain=table)
     assert [a.patterns for a in predict(calibrated, images, grain="file").answers] == [1, 1]
+
+
+def test_grains_of_files_in_other_folders_than_the_table(tmp_path: Path) -> None:
+    table = tmp_path / "tables/grains.csv"
+    table.parent.mkdir()
+    for folder in ("data", "other"):
+        (tmp_path / folder).mkdir()
+        for name in ("p.png", "p.h5"):
+            (tmp_path / folder / name).touch()
+
+    def grain(content: str, *files: str, number: int = 0) -> list[str]:
+        table.write_text(f"file,number,grain\n{content}\n")
+        grains = Grains(table)
+        return [grains.of(tmp_path / file, "", number)[0] for file in files]
+
+    # relative to the table, with the other file of the name beside it
+    both = "../data/p.png,,1\n../other/p.png,,2"
+    assert grain(both, "data/p.png", "other/p.png", "other/../data/p.png") == ["1", "2", "1"]
+    assert grain(f"{tmp_path}/data/p.png,,1\n../other/p.png,,2", "data/p.png") == ["1"]
+    # where it once lay
+    assert grain("/mnt/disk/p.png,,1", "data/p.png") == ["1"]
+    assert grain("old/place/p.png,,1", "data/p.png") == ["1"]
+    # a file of a set's sources that is no longer there may have gone where the table says
+    assert grain("../data/p.png,,1", "gone/p.png") == ["1"]
+    # some patterns of a file by a name with folders, the others by one without
+    for number, expected in ((0, "1"), (3, "2")):
+        assert grain("p.h5,,1\ndata/p.h5,3,2", "data/p.h5", number=number) == [expected]
+    for content, files, message in (
+        ("/mnt/disk/p.png,,1", ("data/p.png", "other/p.png"), "table has it in /mnt/disk$"),
+        ("/mnt/a/p.png,,1\n/mnt/b/p.png,,2", ("data/p.png",), "has it in /mnt/a, /mnt/b$"),
+        ("../data/p.png,,1", ("other/p.png",), r"p\.png is in .*/other, .* has it in \.\./data$"),
+        ("../data/q.png,,1", ("data/p.png",), r"does not name p\.png \(pattern 0\)$"),
+        (f"../data/p.png,,1\n{tmp_path}/data/p.png,,2", ("data/p.png",), "are one file"),
+    ):
+        with pytest.raises(PredictionError, match=message):
+            grain(content, *files)
 
 
 def test_grains_of_an_imported_set_are_of_its_files(

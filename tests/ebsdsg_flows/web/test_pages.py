@@ -55,14 +55,15 @@ def test_the_campaign_is_counted_as_the_status_counts_it(
 
 
 def test_what_cannot_be_used_any_more_says_so(site: Site, stores: Stores, members: dict) -> None:
-    for key in ("mp-1", "mp-gone"):
+    for key, kind in (("mp-1", "withdrawn"), ("mp-gone", "withdrawn"), ("mp-2", "refused")):
+        why = "withdrawn by its source (it is <b>wrong</b>)" if kind == "withdrawn" else "too near"
         stores.save(
             UnusableStructureDocument(
                 key=key,
                 material_id=key,
-                reason=f"{key}: withdrawn by its source (it is <b>wrong</b>)",
-                kind="withdrawn",
-                symprec=0.1,
+                reason=f"{key}: {why}",
+                kind=kind,
+                symprec=0.7,
                 source=structure(key, "Ni").source,
                 licence="CC-BY-4.0",
             )
@@ -74,6 +75,10 @@ def test_what_cannot_be_used_any_more_says_so(site: Site, stores: Stores, member
     assert why in gone and "not standardised yet" not in gone and "made before that" not in gone
     outdated = client.get("/structures/mp-1").text
     assert why in outdated and "made before that" in outdated and "Fm-3m" in outdated
+    # a refusal at another tolerance than the structure's
+    refused = client.get("/structures/mp-2").text
+    assert "cannot be used (refused at 0.7 Å): too near." in refused
+    assert "is of another tolerance, and counts" in refused and "before that" not in refused
 
 
 def test_a_structure_shows_cell_labels_patterns_and_runs(site: Site, members: dict) -> None:
