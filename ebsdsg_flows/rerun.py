@@ -19,8 +19,6 @@ from stores.queries import campaign_simulations
 from stores.states import ENDED_BADLY, State, StateError
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from fireworks import LaunchPad
 
     from stores.collections import Stores
@@ -163,9 +161,9 @@ def ready_again(stores: Stores, launchpad: LaunchPad, *, at_most: int | None = M
     ----------
     stores : open database.
     launchpad : on the same database.
-    at_most : launches of a firework that end after its simulation completed; one that has had so
-        many stays failed, as does one with two that has nothing to tell.  ``None`` for a person,
-        who has mended what stood in the way.
+    at_most : launches of a firework that end after its simulation's last attempt did; one that has
+        had so many stays failed, as does one with two of a completed simulation that has nothing
+        to tell.  ``None`` for a person, who has mended what stood in the way.
 
     Returns
     -------
@@ -193,13 +191,15 @@ def ready_again(stores: Stores, launchpad: LaunchPad, *, at_most: int | None = M
         )
         if simulation is None or simulation["state"] not in (State.WAITING, State.COMPLETED):
             continue
-        last = simulation["attempts"][-1]
-        if simulation["state"] == State.COMPLETED and at_most is not None:
-            told = _ended_since(launchpad, failed[launch["launch_id"]], last.get("finished"))
+        attempts = simulation["attempts"]
+        if at_most is not None:
+            since = max(epoch_seconds(attempt.get("finished")) for attempt in attempts)
+            ended = _ended_since(launchpad, failed[launch["launch_id"]], since)
+            completed = simulation["state"] == State.COMPLETED
             # once in any case: it may have told its campaign and failed only after that
-            if told >= at_most or (told > 1 and not is_untold(stores, key)):
+            if ended >= at_most or (completed and ended > 1 and not is_untold(stores, key)):
                 continue
-        walltime = last.get("walltime")
+        walltime = attempts[-1].get("walltime")
         if walltime is not None:
             asked = {"_queueadapter.walltime": queue_walltime(walltime)}
             launchpad.update_spec([launch["fw_id"]], asked)
@@ -208,11 +208,11 @@ def ready_again(stores: Stores, launchpad: LaunchPad, *, at_most: int | None = M
     return count
 
 
-def _ended_since(launchpad: LaunchPad, launches: list[int], moment: datetime | None) -> int:
-    """How many launches ended after a simulation was completed."""
-    since = epoch_seconds(moment)
-    ends = launchpad.launches.find({"launch_id": {"$in": launches}}, {"time_end": True})
-    return sum(epoch_seconds(launch.get("time_end")) >= since for launch in ends)
+def _ended_since(launchpad: LaunchPad, launches: list[int], since: float) -> int:
+    """How many launches ended after a time, in seconds since 1970; not those that never began."""
+    found = launchpad.launches.find({"launch_id": {"$in": launches}}, {"time_end": True})
+    ends = [epoch_seconds(launch.get("time_end")) for launch in found]
+    return sum(end > 0 and end >= since for end in ends)
 
 
 def queue_walltime(seconds: float) -> str:

@@ -289,6 +289,38 @@ def test_a_campaign_that_can_never_be_told_is_told_a_few_times(
     assert stores.members.find_one({})["outcome"] == "ended"
 
 
+@pytest.mark.parametrize("tried_before", [False, True])
+def test_a_job_that_always_fails_before_its_simulation_is_launched_a_few_times(
+    stores: Stores,
+    launchpad: LaunchPad,
+    work: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    tried_before: bool,
+) -> None:
+    def refused(*arguments: Any, **options: Any) -> None:
+        raise ValueError("never")
+
+    if tried_before:
+        with monkeypatch.context() as broken:
+            broken.setattr(BuiltinEngine, "simulate", no_space)
+            work()
+        rerun(stores, launchpad)
+    before = launchpad.launches.count_documents({"state": "FIZZLED"})
+    with monkeypatch.context() as broken:
+        broken.setattr("ebsdsg_flows.advance.begin", refused)
+        work()
+        for _ in range(2 * MAX_ATTEMPTS):
+            Janitor(stores, launchpad).round()
+            work()
+        assert stores.simulations.find_one({})["state"] == "waiting"
+        assert simulated(launchpad, "FIZZLED") == 1
+        launches = launchpad.launches.count_documents({"state": "FIZZLED"})
+        assert launches == MAX_ATTEMPTS + (before and before - 1)
+    assert rerun(stores, launchpad).fireworks == 1
+    work()
+    assert stores.simulations.find_one({})["state"] == "completed"
+
+
 def test_a_completed_simulation_without_its_pattern_is_launched_once_more(
     stores: Stores, launchpad: LaunchPad, work: Callable[[], None], tmp_path: Path
 ) -> None:
